@@ -1,0 +1,1 @@
+"""Where frames come from: clips on disk, decoded by GStreamer or read as images."""

@@ -1,0 +1,1 @@
+"""Runtimes that execute a network: one protocol, one module per runtime."""

@@ -1,0 +1,1 @@
+"""The index over all clips, and search by photo."""

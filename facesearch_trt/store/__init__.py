@@ -1,0 +1,1 @@
+"""What is written for a clip: file names, tables, embeddings, the run record."""
