@@ -1,0 +1,36 @@
+"""Fixtures for every test: where the shared clips and models are, and what skips without them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("FACESEARCH_SHARED", REPOSITORY.parent / "shared"))
+
+
+def _shared(part: str) -> Path:
+    directory = SHARED / part
+    if not directory.is_dir():
+        pytest.skip(f"no {directory}: the real clips and models lie outside the project; set FACESEARCH_SHARED to their directory")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Directory with clips/ and truth/."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Directory with the YuNet and MobileFaceNet ONNX files."""
+    return _shared("models")
+
+
+@pytest.fixture(scope="session")
+def shared_tools() -> Path:
+    """Directory with score_faces.py."""
+    return _shared("tools")
