@@ -1,0 +1,50 @@
+"""Command-line flags made from the option table, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..config import Options, flag_of, load_options, option_type, options_with
+
+__all__ = ["add_option_flags", "options_from"]
+
+
+def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[str] = frozenset()) -> None:
+    """Add ``--config`` and a flag per option; a flag that is not given leaves the file's or the default's value."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with options; configs/default.yaml shows all of them")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done and how long it takes")
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in fields(Options):
+        if option.name in leave_out:
+            continue
+        section = option.metadata["section"]
+        group = groups.setdefault(section, parser.add_argument_group(section))
+        plain, _ = option_type(option)
+        default = "null" if option.default is None else option.default
+        keywords: dict[str, Any] = {"dest": f"option_{option.name}", "default": None}
+        if plain is bool:
+            keywords["action"] = argparse.BooleanOptionalAction
+            keywords["help"] = option.metadata["help"]
+        else:
+            keywords["type"] = plain
+            keywords["choices"] = option.metadata["choices"]
+            keywords["metavar"] = None if option.metadata["choices"] else option.name.rsplit("_", 1)[-1].upper()
+            keywords["help"] = f"{option.metadata['help']} [{default}]".replace("%", "%%")
+        group.add_argument(flag_of(option.name), **keywords)
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Return the options of a parsed command line over its ``--config`` file over the defaults.
+
+    Raises OptionError as :func:`facesearch_trt.config.options_with` does.
+    """
+    options = load_options(args.config) if args.config else Options()
+    given = {
+        name.removeprefix("option_"): value
+        for name, value in vars(args).items()
+        if name.startswith("option_") and value is not None
+    }
+    return options_with(options, given, where="command line")

@@ -1,0 +1,75 @@
+"""The ``facesearch`` command: finds the sub-command and turns errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import FaceSearchError, UsageError
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "run": "job",
+    "frames": "job",
+    "faces": "job",
+    "embeddings": "job",
+    "identity": "job",
+    "demo": "demo",
+    "models": "models",
+    "config": "config",
+}
+"""Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
+`facesearch config` does not wait for a runtime to load."""
+
+_FINISHED, _FAILED, _WRONG_USE, _INTERRUPTED = 0, 1, 2, 130
+
+
+def _parser(wanted: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="facesearch", description="Find every face in a directory of videos, tell who is who, and search it by photo."
+    )
+    parser.add_argument("--version", action="version", version=f"facesearch {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = dict.fromkeys([_COMMANDS[wanted]] if wanted in _COMMANDS else _COMMANDS.values())
+    for name in modules:
+        importlib.import_module(f".{name}", __package__).register(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 something failed, 2 wrong use, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        args = _parser(arguments[0] if arguments else None).parse_args(arguments)
+    except ModuleNotFoundError as error:
+        print(
+            f"facesearch: the Python package {error.name!r} is not installed in {sys.executable}. "
+            "Run ./pipeline.sh once, or: pip install -r requirements.txt",
+            file=sys.stderr,
+        )
+        return _WRONG_USE
+    logging.basicConfig(
+        level=logging.DEBUG if getattr(args, "verbose", False) else logging.INFO,
+        format="%(levelname)s: %(message)s" if not getattr(args, "verbose", False) else "%(asctime)s %(name)s %(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        status: int = args.call(args)
+    except FaceSearchError as error:
+        print(f"facesearch: {error}", file=sys.stderr)
+        return _WRONG_USE if isinstance(error, UsageError) else _FAILED
+    except KeyboardInterrupt:
+        print("facesearch: interrupted; finished clips are kept, the next run goes on from here", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _FINISHED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
