@@ -74,6 +74,8 @@ def similarity_transforms(source: Array, target: Array) -> Array:
     product = z.conj() @ w
     usable = (spread > 0) & (np.abs(product) > 1e-6 * spread)
     factor = np.where(usable, product / np.where(usable, spread, 1), 1)
-    linear = np.stack([np.stack([factor.real, -factor.imag], axis=1), np.stack([factor.imag, factor.real], axis=1)], axis=1)
+    linear = np.stack(
+        [np.stack([factor.real, -factor.imag], axis=1), np.stack([factor.imag, factor.real], axis=1)], axis=1
+    )
     shift = target_middle - np.einsum("nij,nj->ni", linear, middle)
     return np.concatenate([linear, shift[:, :, None]], axis=2)

@@ -45,7 +45,9 @@ class Decoder(Protocol):
         """Raise ModelError where a network's outputs are not the ones that this decoder reads."""
         ...
 
-    def decode(self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float) -> Candidates:
+    def decode(
+        self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
+    ) -> Candidates:
         """Return the candidates, in network px, of one picture.
 
         Parameters

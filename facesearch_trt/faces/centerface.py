@@ -32,7 +32,9 @@ class CenterFaceDecoder:
         if channels != _CHANNELS:
             raise ModelError("the network is no CenterFace", asked=f"maps of {_CHANNELS} channels", found=shapes)
 
-    def decode(self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float) -> Candidates:
+    def decode(
+        self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
+    ) -> Candidates:
         """Return the candidates of one picture; see :meth:`Decoder.decode`."""
         heat, log_size, offset, landmarks = (output[index] for output in outputs.values())
         cells = np.flatnonzero(heat[0].ravel() >= threshold)

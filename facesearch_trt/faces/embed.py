@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ModelError
+from ..lookahead import ordered_map
 from ..types import Array, EmbedderSpec, Frame
 from .network import Network, fill_planes, only_input
 
@@ -33,10 +34,17 @@ class Embedder:
     def __init__(self, engine: Network, spec: EmbedderSpec, *, batch: int) -> None:
         shapes = [tensor.shape for tensor in engine.outputs.values()]
         if len(shapes) != 1 or shapes[0][-1] not in (None, spec.dimension):
-            raise ModelError("the network is no such embedder", where=spec.name, asked=f"one output of {spec.dimension}", found=shapes)
+            raise ModelError(
+                "the network is no such embedder",
+                where=spec.name,
+                asked=f"one output of {spec.dimension}",
+                found=shapes,
+            )
         shape = only_input(engine).shape
         if any(size not in (None, spec.chip_size) for size in shape[2:]):
-            raise ModelError("the network takes chips of another size", where=spec.name, asked=spec.chip_size, found=shape)
+            raise ModelError(
+                "the network takes chips of another size", where=spec.name, asked=spec.chip_size, found=shape
+            )
         self.spec = spec
         self.batch = min(batch, engine.max_batch)
         self._engine = engine
@@ -56,54 +64,55 @@ class Embedder:
         return embeddings.reshape(len(chips), spec.dimension).astype(np.float32, copy=False)
 
 
-@dataclass(slots=True)
-class _Held:
-    """A frame that waits for the embeddings of its faces."""
+class _Packet(NamedTuple):
+    """A batch of faces, and the frames whose last faces are in it."""
 
-    frame: Frame
-    parts: list[tuple[Future[Array], int, int]] = field(default_factory=list)
-    """Batch, and which of its rows, in the order of the faces."""
-
-    def finished(self) -> Frame:
-        embeddings = [future.result()[start:stop] for future, start, stop in self.parts]
-        if not embeddings:
-            return self.frame
-        faces = replace(self.frame.faces, embeddings=np.concatenate(embeddings), chips=None)
-        return self.frame.with_faces(faces)
+    chips: Array
+    frames: list[Frame]
 
 
 def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, ahead: int) -> Iterator[Frame]:
-    """Yield the frames in order with the embeddings of their faces and without picture and chips.
+    """Yield the frames in order, with the embeddings of their faces, without picture and chips.
 
     Faces are gathered over frames, in the clip's order, into batches of exactly ``embedder.batch``; only the clip's last batch, and one
-    that did not fill within :data:`HELD_FRAMES` frames, is smaller. So the same clip always gives the same batches, and the same
-    numbers to the last bit. At most ``ahead`` batches are in the executor at once.
+    that did not fill within :data:`HELD_FRAMES` frames, is smaller. So the same clip always makes the same batches, and the same numbers
+    to the last bit. Up to ``ahead`` batches are in the executor's hands at once.
     """
-    held: deque[_Held] = deque()
-    running: deque[Future[Array]] = deque()
-    gathered: list[tuple[_Held, Array]] = []
-    waited = 0
 
-    def submit() -> None:
-        nonlocal gathered, waited
-        batch = _cut(gathered, embedder.batch)
-        chips = np.concatenate([part for _, part in batch])
-        while len(running) >= ahead:
-            running.popleft().exception()
-        future = executor.submit(embedder.embed, chips)
-        running.append(future)
-        start = 0
-        for one, part in batch:
-            one.parts.append((future, start, start + len(part)))
-            start += len(part)
-        waited = 0
+    def run(packet: _Packet) -> tuple[Array, list[Frame]]:
+        return embedder.embed(packet.chips), packet.frames
 
-    try:
-        for frame in frames:
-            one = _Held(replace(frame, image=None))
-            held.append(one)
-            ...
-        yield from ()
-    finally:
-        for future in running:
-            future.cancel()
+    # Rows and frames come in one order, so each frame takes its rows from the front.
+    rows = np.zeros((0, embedder.spec.dimension), np.float32)
+    for embeddings, complete in ordered_map(executor, run, _packets(frames, embedder), ahead=ahead):
+        rows = np.concatenate([rows, embeddings])
+        for frame in complete:
+            count = len(frame.faces)
+            yield frame.with_faces(replace(frame.faces, embeddings=rows[:count].copy()))
+            rows = rows[count:]
+
+
+def _packets(frames: Iterable[Frame], embedder: Embedder) -> Iterator[_Packet]:
+    batch, size = embedder.batch, embedder.spec.chip_size
+    none = np.zeros((0, size, size, 3), np.uint8)
+    waiting: list[Frame] = []
+    gathered: list[Array] = []
+    count = 0
+    for frame in frames:
+        if len(frame.faces):
+            if frame.faces.chips is None:
+                raise ValueError(f"frame {frame.frame_num} has faces without chips")
+            gathered.append(frame.faces.chips)
+            count += len(frame.faces)
+        waiting.append(replace(frame, image=None, faces=replace(frame.faces, chips=None)))
+        while count >= batch:
+            chips = np.concatenate(gathered)
+            gathered, count = [chips[batch:]], count - batch
+            # A batch is cut as soon as it is full, so only the newest frame can have faces left over.
+            complete, waiting = (waiting[:-1], waiting[-1:]) if count else (waiting, [])
+            yield _Packet(chips[:batch], complete)
+        if len(waiting) >= HELD_FRAMES:
+            yield _Packet(np.concatenate([none, *gathered]), waiting)
+            gathered, count, waiting = [], 0, []
+    if waiting:
+        yield _Packet(np.concatenate([none, *gathered]), waiting)

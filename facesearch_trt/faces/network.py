@@ -40,9 +40,7 @@ def only_input(network: Network) -> Tensor:
     return tensor
 
 
-def fill_planes(
-    planes: Array, image: Array, colour: Literal["rgb", "bgr"], mean: Sequence[float], std: float
-) -> None:
+def fill_planes(planes: Array, image: Array, colour: Literal["rgb", "bgr"], mean: Sequence[float], std: float) -> None:
     """Write one picture into a network's input.
 
     Parameters

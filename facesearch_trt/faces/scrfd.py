@@ -45,7 +45,9 @@ class ScrfdDecoder:
         ):
             raise ModelError("the network is no SCRFD", asked=f"9 outputs of {wanted} values", found=shapes)
 
-    def decode(self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float) -> Candidates:
+    def decode(
+        self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
+    ) -> Candidates:
         """Return the candidates of one picture; see :meth:`Decoder.decode`."""
         arrays = [output[index] if output.ndim == 3 else output for output in outputs.values()]
         levels = zip(_STRIDES, arrays[0:3], arrays[3:6], arrays[6:9], strict=True)

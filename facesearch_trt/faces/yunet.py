@@ -31,7 +31,9 @@ class YuNetDecoder:
         if not wanted <= outputs.keys():
             raise ModelError("the network is no YuNet", asked=f"outputs {sorted(wanted)}", found=list(outputs))
 
-    def decode(self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float) -> Candidates:
+    def decode(
+        self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
+    ) -> Candidates:
         """Return the candidates of one picture; see :meth:`Decoder.decode`."""
         return Candidates.concatenate([_level(outputs, index, net_size[0], stride, threshold) for stride in _STRIDES])
 

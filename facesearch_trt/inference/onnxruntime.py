@@ -59,7 +59,9 @@ class OnnxRuntimeEngine:
         try:
             results = session.run(None, dict(feeds))
         except Exception as error:  # ONNX Runtime raises a class of its own per status code.
-            raise EngineError("ONNX Runtime could not run the network", where=self._path, asked=_shapes(feeds), found=error) from error
+            raise EngineError(
+                "ONNX Runtime could not run the network", where=self._path, asked=_shapes(feeds), found=error
+            ) from error
         return dict(zip(self.outputs, results, strict=True))
 
     def _check(self, feeds: Mapping[str, Array]) -> None:
@@ -81,7 +83,9 @@ class OnnxRuntimeEngine:
     def __enter__(self) -> OnnxRuntimeEngine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # The session's memory goes with its last reference; a run in another thread keeps it until it is done.
         self._session = None
 
