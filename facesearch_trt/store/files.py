@@ -34,7 +34,9 @@ def store_error(error: OSError, directory: Path, *, needed_bytes: int | None = N
             where=directory,
             remedy="Make the directory writable, or put the clips (or links to them) into a directory that is.",
         )
-    return StoreError(f"cannot write {name}: {_reason(error)}", where=directory, remedy="Check the directory and its disk.")
+    return StoreError(
+        f"cannot write {name}: {_reason(error)}", where=directory, remedy="Check the directory and its disk."
+    )
 
 
 def _reason(error: OSError) -> str:
@@ -64,7 +66,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         view = memoryview(data)
-        while len(view):
+        while view:
             view = view[os.write(descriptor, view) :]
     except OSError as error:
         # write(2) does not know the name.

@@ -18,15 +18,12 @@ __all__ = ["encode_png", "read_png", "write_png"]
 def encode_png(image: Array, compression: int) -> memoryview:
     """Return a uint8 [H, W, 3] BGR picture as a PNG file's bytes; ``compression`` is zlib's level, 0 to 9.
 
-    Level 1 leaves the choice to OpenCV, which then takes the Sub filter and run lengths: the fastest of all settings, level 0 included
-    (benchmarks/bench_png.py). The other levels search the filters line by line.
+    Level 1 leaves the choice to OpenCV, which then takes the Sub filter and run lengths: the fastest of all settings,
+    level 0 included (benchmarks/bench_png.py). The other levels search the filters line by line.
     """
-    if compression == 1:
-        parameters = []
-    else:
-        parameters = [cv2.IMWRITE_PNG_COMPRESSION, compression]
+    parameters = [] if compression == 1 else [cv2.IMWRITE_PNG_COMPRESSION, compression]
     _, data = cv2.imencode(".png", image, parameters)
-    return memoryview(data).cast("B") if data.ndim == 1 else memoryview(np.ravel(data))
+    return data.data
 
 
 def write_png(path: Path, image: Array, compression: int) -> None:
@@ -35,7 +32,10 @@ def write_png(path: Path, image: Array, compression: int) -> None:
 
 
 def read_png(path: Path, *, step: StepName) -> Array:
-    """Return a picture as uint8 [H, W, 3] BGR, read-only. Raises StoreError, with ``step`` to do again, where there is none."""
+    """Return a picture as uint8 [H, W, 3] BGR, read-only.
+
+    Raises StoreError, with ``step`` to do again, where there is none.
+    """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Names, columns and number formats of everything in a clip's ``.pipeline`` directory.
 
-A cell is written with as many decimals as the value was rounded to, so that reading it back gives exactly the float32 (``pts_s``:
-float64) that was written; :func:`rounded` does that rounding.
+A cell is written with as many decimals as the value was rounded to, so that reading it back gives exactly the float32
+(``pts_s``: float64) that was written; :func:`rounded` does that rounding.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Column:
     @property
     def parse(self) -> Callable[[str], Cell]:
         """Turns a cell's text into its value; raises ValueError for text that is none (NaN and infinity are none)."""
-        return {"int64": int, "str": str}.get(self.dtype, _finite)  # type: ignore[return-value]
+        return {"int64": int, "str": str}.get(self.dtype, _finite)
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,12 @@ class Table:
     step: StepName
     """The step that writes it."""
     columns: tuple[Column, ...]
+    base: Table | None = None
+    """The table, by an earlier step, that this one adds columns to."""
+
+    def step_of(self, name: str) -> StepName:
+        """Return the step that writes a column."""
+        return self.base.step_of(name) if self.base is not None and name in self.base.names else self.step
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -153,7 +159,8 @@ class Table:
     def parsed(self, cells: list[str], path: Path, line: int) -> list[Any]:
         """Return the values of a row's cells, in the order of ``columns``.
 
-        Raises TableError that names the file, the line and the column of a cell that is not of its column's type or not finite.
+        Raises TableError that names the file, the line and the column of a cell that is not of its column's type or not
+        finite.
         """
         try:
             return [parse(cell) for parse, cell in zip(self._parsers, cells, strict=True)]
@@ -167,7 +174,7 @@ class Table:
                         where=path,
                         asked=column.dtype,
                         found=repr(cell),
-                        remedy=redo(self.step),
+                        remedy=redo(self.step_of(column.name)),
                     ) from None
             raise
 
@@ -216,20 +223,26 @@ FACES = Table(
         Column("file", "str"),
     ),
 )
-"""One row a face: ``face_num`` counts from 0; ordered by ``frame_num``; ``file`` is the chip, empty where none was written."""
+"""One row a face: ``face_num`` counts from 0;
+
+ordered by ``frame_num``; ``file`` is the chip, empty where none was written.
+"""
 
 ENORM = Column("enorm", "float32", 6)
 """L2 norm of the face's embedding as the network gave it."""
 
-FACES_EMBEDDED = Table("faces.csv", "embeddings", (*FACES.columns, ENORM))
+FACES_EMBEDDED = Table("faces.csv", "embeddings", (*FACES.columns, ENORM), FACES)
 """``faces.csv`` after the embedding step."""
 
 IDENTITY = Table(
-    "faces.csv", "identity", (Column("face_num", "int64"), Column("track_id", "int64"), Column("face_id", "int64"))
+    "faces.csv",
+    "identity",
+    (Column("face_num", "int64"), Column("track_id", "int64"), Column("face_id", "int64")),
+    FACES,
 )
 """What the identity step adds to ``faces.csv``, with the key."""
 
-FACES_IDENTIFIED = Table("faces.csv", "identity", (*FACES_EMBEDDED.columns, *IDENTITY.columns[1:]))
+FACES_IDENTIFIED = Table("faces.csv", "identity", (*FACES_EMBEDDED.columns, *IDENTITY.columns[1:]), FACES_EMBEDDED)
 """``faces.csv`` after the identity step."""
 
 QUALITY_DECIMALS = (2, 4, 4, 4)

@@ -1,0 +1,176 @@
+"""All or nothing: the results of a pass wait in ``.partial/`` until they are complete, then move into place.
+
+What makes a kill at any moment harmless is the order of the work:
+
+1. Everything is written below ``.partial/``. A kill leaves what was finished before as it was; the next pass removes
+   ``.partial/``.
+2. ``install`` first takes the pass's steps, and those that build on them, out of ``run.json``. From here until the end
+   a kill leaves steps that are not complete, which the next run does again, over whatever lies there.
+3. The old results of these steps are removed, so that none outlives them, and the new ones are renamed into place.
+4. ``.partial/`` is removed, and the new ``run.json`` is renamed into place as the very last thing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..errors import StoreError
+from .files import storing, sync_directory, write_durably
+from .record import RunRecord
+from .schema import RECORD_FILE
+
+__all__ = ["Staging", "discard_partial"]
+
+_LOG = logging.getLogger(__name__)
+_PARTIAL = ".partial"
+_NEXT_RECORD = ".run.json.partial"
+_NO_LOCKS = {errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
+
+
+class _Busy(Exception):
+    """Another process holds the directory."""
+
+
+class Staging:
+    """A clip directory held for one pass. Raises StoreError where it cannot be made or another process works on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.new = directory / _PARTIAL / "new"
+        """The tree that will be moved into the clip's directory."""
+        self.spool = directory / _PARTIAL / "spool"
+        """For what is needed only until the pass ends."""
+        self._lock: int | None = None
+        with storing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = _lock(directory)
+            except _Busy:
+                raise StoreError(
+                    "another process is writing these results",
+                    where=directory,
+                    remedy="Let it finish, or end it, and try again.",
+                ) from None
+            try:
+                _remove_partial(directory)
+                self.new.mkdir(parents=True)
+                self.spool.mkdir()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Remove what was not installed, and let go of the directory; if it is empty it goes too."""
+        if self._lock is None and not self.directory.exists():
+            return
+        try:
+            _remove_partial(self.directory)
+            if not any(self.directory.iterdir()):
+                self.directory.rmdir()
+        except OSError as error:
+            _LOG.warning("%s: cannot remove what an unfinished pass left (%s)", self.directory, error)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def install(self, before: RunRecord, after: RunRecord, old: Callable[[], Iterable[Path]]) -> None:
+        """Move the new results into place.
+
+        Parameters
+        ----------
+        before: the record to stand while files move: without the steps of this pass and those that build on it.
+        after: the record of the complete result.
+        old: lists the files and directories that must go first; those that a new file replaces need not be in it.
+
+        Raises StoreError where the system refuses.
+        """
+        with storing(self.directory):
+            shutil.rmtree(self.spool)
+            # Nothing is written from here on, only renamed and removed, so that a full disk cannot stop it half-way.
+            records = {}
+            for name, record in (("before", before), ("after", after)):
+                records[name] = self.new.parent / f"{name}.json"
+                write_durably(records[name], record.to_json().encode())
+            records["before"].rename(self.directory / RECORD_FILE)
+            sync_directory(self.directory)
+            for path in old():
+                _remove(path)
+            _move_tree(self.new, self.directory)
+            records["after"].rename(self.directory / _NEXT_RECORD)
+            shutil.rmtree(self.new.parent)
+            sync_directory(self.directory)
+            (self.directory / _NEXT_RECORD).rename(self.directory / RECORD_FILE)
+            sync_directory(self.directory)
+
+
+def discard_partial(directory: Path) -> bool:
+    """Remove what a killed pass left in a clip directory; return whether there was anything.
+
+    A directory that another process is writing is left alone. Raises StoreError where the system refuses.
+    """
+    if not any((directory / name).exists() for name in (_PARTIAL, _NEXT_RECORD)):
+        return False
+    with storing(directory):
+        try:
+            lock = _lock(directory)
+        except _Busy:
+            return False
+        try:
+            _remove_partial(directory)
+        finally:
+            if lock is not None:
+                os.close(lock)
+    return True
+
+
+def _lock(directory: Path) -> int | None:
+    """Return a descriptor that holds the directory until it is closed; None where the file system has no locks.
+
+    The system lets go when the process ends, however it ends, and no lock file stays behind.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise _Busy from None
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in _NO_LOCKS:
+            raise
+        _LOG.debug("%s: no locks on this file system (%s)", directory, error)
+        return None
+    return descriptor
+
+
+def _remove_partial(directory: Path) -> None:
+    (directory / _NEXT_RECORD).unlink(missing_ok=True)
+    if (directory / _PARTIAL).exists():
+        shutil.rmtree(directory / _PARTIAL)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a directory if nothing is left in it: what a user put there stays."""
+    if path.is_dir():
+        if not any(path.iterdir()):
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _move_tree(source: Path, target: Path) -> None:
+    """Rename every file below ``source`` to its place below ``target``; files before directories' own removal."""
+    target.mkdir(exist_ok=True)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _move_tree(Path(entry.path), target / entry.name)
+            else:
+                os.replace(entry.path, os.path.join(target, entry.name))  # noqa: PTH105, PTH118 - 100,000 of them

@@ -1,0 +1,140 @@
+"""Frames with faces made from numbers, and the two ways through the store: one pass, or step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from facesearch_trt.store import ClipStore, Keep, StepName
+from facesearch_trt.types import FaceBatch, Frame
+
+WIDTH, HEIGHT, CHIP, DIMENSION = 64, 48, 16, 8
+KEYS: dict[StepName, str] = {"frames": "k1", "faces": "k2", "embeddings": "k3", "identity": "k4"}
+
+
+def frames(count: int, *, every: int = 1, seed: int = 0) -> Iterator[Frame]:
+    """Yield pictures alone, of three shots."""
+    for number in range(0, count, every):
+        random = np.random.default_rng((seed, number))
+        image = random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        image.flags.writeable = False
+        shot = 3 * number // count
+        yield Frame(number, 0.852 + number / 29.97, WIDTH, HEIGHT, image=image, shot=shot)
+
+
+def detect(stream: Iterable[Frame], *, seed: int = 0) -> Iterator[Frame]:
+    """Give every frame 0 to 3 faces that depend on nothing but its number, with values that need rounding."""
+    for frame in stream:
+        random = np.random.default_rng((seed, frame.frame_num, 1))
+        count = int(random.integers(0, 4))
+        corner = random.uniform(-5, 20, (count, 2))
+        quality = random.random((count, 4)).astype(np.float32)
+        assert frame.image is not None
+        yield frame.with_faces(
+            FaceBatch(
+                boxes=np.concatenate([corner, corner + random.uniform(5, 30, (count, 2))], axis=1).astype(np.float32),
+                scores=random.random(count).astype(np.float32),
+                landmarks=random.uniform(0, 50, (count, 5, 2)).astype(np.float32),
+                chips=np.stack([frame.image[i : i + CHIP, :CHIP] for i in range(count)]) if count else None,
+                quality=quality,
+            )
+        )
+
+
+def embed(stream: Iterable[Frame]) -> Iterator[Frame]:
+    """Take the chip's pixels and the score as the embedding, so that a lost digit shows."""
+    for frame in stream:
+        faces = frame.faces
+        if len(faces):
+            assert faces.chips is not None
+            pixels = faces.chips.reshape(len(faces), -1)[:, : DIMENSION - 1] / np.float32(7)
+            faces.embeddings = np.concatenate([pixels, faces.scores[:, None]], axis=1).astype(np.float32)
+        yield frame
+
+
+class Identify:
+    """Collects something from every face that depends on all that the identity stage may look at."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def __call__(self, stream: Iterable[Frame]) -> None:
+        for frame in stream:
+            faces = frame.faces
+            if len(faces):
+                assert faces.embeddings is not None and faces.quality is not None
+                terms = faces.embeddings.sum(axis=1) + faces.quality.sum(axis=1) + faces.boxes.sum(axis=1)
+                self.values += [float(term) * 1e4 + frame.shot + frame.pts_s for term in terms]
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        tracks = np.array([int(value) % 50 - 1 for value in self.values], np.int64)
+        return tracks, tracks // 7
+
+
+def single_pass(
+    directory: Path,
+    count: int = 20,
+    *,
+    keep: Keep = "all",
+    crops: bool = True,
+    every: int = 1,
+    seed: int = 0,
+    executor: Executor | None = None,
+) -> ClipStore:
+    store = ClipStore(directory)
+    with executor or ThreadPoolExecutor(2) as pool, store.begin(KEYS) as writer:
+        stream = detect(frames(count, every=every, seed=seed), seed=seed)
+        stream = writer.write_frames(stream, keep=keep, png_compression=1, executor=pool)
+        stream = writer.write_faces(stream, executor=pool, crops=crops)
+        identify = Identify()
+        identify(writer.write_embeddings(embed(stream), model="net", dimension=DIMENSION))
+        writer.write_identity(*identify.finish())
+        _fill(writer.record)
+        writer.commit()
+    return store
+
+
+def stepwise(directory: Path, count: int = 20, *, keep: Keep = "all", every: int = 1, seed: int = 0) -> ClipStore:
+    store = ClipStore(directory)
+    with ThreadPoolExecutor(2) as pool:
+        with store.begin({"frames": "k1"}) as writer:
+            exhaust(
+                writer.write_frames(frames(count, every=every, seed=seed), keep="all", png_compression=1, executor=pool)
+            )
+            _fill(writer.record)
+            writer.commit()
+        with store.begin({"faces": "k2"}) as writer:
+            exhaust(writer.write_faces(detect(store.load_frames(executor=pool), seed=seed), executor=pool))
+            writer.keep_pictures(keep)
+            writer.commit()
+        with store.begin({"embeddings": "k3"}) as writer:
+            chips = store.load_faces(with_chips=True, with_embeddings=False, executor=pool)
+            exhaust(writer.write_embeddings(embed(chips), model="net", dimension=DIMENSION))
+            writer.commit()
+        with store.begin({"identity": "k4"}) as writer:
+            identify = Identify()
+            identify(store.load_faces(with_chips=False, with_embeddings=True))
+            writer.write_identity(*identify.finish())
+            writer.commit()
+    return store
+
+
+def _fill(record: object) -> None:
+    record.clip = "clip"  # type: ignore[attr-defined]
+    record.graph = "software"  # type: ignore[attr-defined]
+
+
+def exhaust(stream: Iterable[Frame]) -> None:
+    for _ in stream:
+        pass
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return every file below a directory; directories count as files without content."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(directory.rglob("*"))
+    }
