@@ -1,14 +1,15 @@
 """Reads dlib's own serialisation of a network (``.dat``) into plain records.
 
-The format is the one written by dlib's ``serialize`` functions (dlib/dnn/core.h, layers.h, tensor.h): the versions of all nested
-layers come first, then the input layer, then one record per computational layer from the input to the output. The bytes are
-foreign: every size is checked against what is left in the file before anything is allocated.
+The format is the one written by dlib's ``serialize`` functions (dlib/dnn/core.h, layers.h, tensor.h): the versions of
+all nested layers come first, then the input layer, then one record per computational layer from the input to the
+output. The bytes are foreign: every size is checked against what is left in the file before anything is allocated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,9 @@ class Layer:
     kind: str
     """``con``, ``affine``, ``relu``, ``max_pool``, ``avg_pool``, ``add_prev`` or ``fc``."""
     settings: tuple[int, ...] = ()
-    """con: filters, rows, columns, stride y, x, padding y, x. Pools: rows, columns, stride y, x, padding y, x (rows 0: the whole
-    plane). fc: outputs, inputs, bias mode (1: none). Others: none."""
-    arrays: tuple[Floats, ...] = field(default=())
+    """con: filters, rows, columns, stride y, x, padding y, x. Pools: rows, columns, stride y, x, padding y, x (rows
+    0: the whole plane). fc: outputs, inputs, bias mode (1: none). Others: none."""
+    arrays: tuple[Floats, ...] = ()
     """con: filters [F, C, rows, columns], bias [F]. affine: gamma [C], beta [C]. fc: weights [inputs, outputs]."""
 
 
@@ -69,7 +70,7 @@ class _Reader:
         return self._data[start : self.position]
 
     def integer(self) -> int:
-        """dlib/serialize.h, pack_int: a control byte (low nibble the number of bytes, 0x80 the sign), then little-endian bytes."""
+        """A control byte (low nibble: number of bytes, 0x80: sign), then little-endian bytes (dlib/serialize.h)."""
         control = self.take(1)[0]
         size = control & 0x0F
         if not 1 <= size <= 8 or control & 0x70:
@@ -81,12 +82,12 @@ class _Reader:
         return tuple(self.integer() for _ in range(count))
 
     def real(self) -> float:
-        """dlib/float_details.h: mantissa and binary exponent as integers; exponents of 32000 and more mean infinity or NaN."""
+        """Mantissa and binary exponent; exponents of 32000 and more mean infinity or NaN (dlib/float_details.h)."""
         mantissa, exponent = self.integer(), self.integer()
         if abs(exponent) > 2000:
             raise _Damaged(f"a number is not finite (exponent {exponent})")
         try:
-            return float(np.ldexp(float(mantissa), exponent))
+            return math.ldexp(mantissa, exponent)
         except OverflowError:
             raise _Damaged("a number is too large") from None
 
@@ -128,7 +129,9 @@ def _split(params: Floats, *shapes: tuple[int, ...]) -> tuple[Floats, ...]:
     if not np.isfinite(params).all():
         raise _Damaged("parameters that are not finite")
     ends = np.cumsum(counts)
-    return tuple(params[end - count : end].reshape(shape) for end, count, shape in zip(ends, counts, shapes, strict=True))
+    return tuple(
+        params[end - count : end].reshape(shape) for end, count, shape in zip(ends, counts, shapes, strict=True)
+    )
 
 
 def _con(reader: _Reader) -> Layer:

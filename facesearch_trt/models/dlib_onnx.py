@@ -1,8 +1,8 @@
 """dlib's face recognition network as ONNX.
 
-The architecture is dlib's ``anet_type`` (examples/dnn_face_recognition_ex.cpp): a 29-convolution ResNet over RGB 150x150. The
-converted network takes pixels as they are: dlib's mean and its division by 256 are folded into the first convolution, every affine
-layer (a frozen batch normalisation) into the convolution before it.
+The architecture is dlib's ``anet_type`` (examples/dnn_face_recognition_ex.cpp): a 29-convolution ResNet over RGB
+150x150. The converted network takes pixels as they are: dlib's mean and its division by 256 are folded into the first
+convolution, every affine layer (a frozen batch normalisation) into the convolution before it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _IR_VERSION = 8
 """The IR that came with opset 17; newer ones are refused by older runtimes."""
 
 _LEVELS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
-"""Channels and blocks of each level from the input on; the first block of every level but the first halves the resolution."""
+"""Channels and blocks of each level from the input on; all but the first level begin with a block that halves the
+resolution."""
 
 _BLOCK = ("con", "affine", "relu", "con", "affine")
 
@@ -73,10 +74,21 @@ class _Graph:
         return output
 
     def convolution(
-        self, value: str, channels: int, filters: int, *, side: int, stride: int, padding: int, mean: Doubles | None = None
+        self,
+        value: str,
+        channels: int,
+        filters: int,
+        *,
+        side: int,
+        stride: int,
+        padding: int,
+        mean: Doubles | None = None,
     ) -> str:
-        """Convolution and the affine layer after it as one node; ``mean`` [C] of pixels that are yet to be divided by 256."""
-        weights, bias = (array.astype(np.float64) for array in self.next(filters, side, side, stride, stride, padding, padding).arrays)
+        """Convolution and the affine layer after it as one node; ``mean`` [C] of pixels that are still 0..255."""
+        weights, bias = (
+            array.astype(np.float64)
+            for array in self.next(filters, side, side, stride, stride, padding, padding).arrays
+        )
         if weights.shape != (filters, channels, side, side):
             raise ValueError(f"filters of shape {weights.shape}, known is {(filters, channels, side, side)}")
         gamma, beta = (array.astype(np.float64) for array in self.next().arrays)
@@ -101,7 +113,7 @@ class _Graph:
         return self.node("Relu", [value])
 
     def pad(self, value: str, channels: int, side: int) -> str:
-        """Append zero channels, rows and columns; dlib adds tensors of unequal shapes as if the smaller went on with zeros."""
+        """Append zero channels, rows and columns; dlib adds unequal shapes as if the smaller went on with zeros."""
         if not channels and not side:
             return value
         pads = self.constant(f"pads_{len(self.nodes)}", np.array([0, 0, 0, 0, 0, channels, side, side], np.int64))
@@ -127,7 +139,9 @@ def _build(network: DatNetwork) -> onnx.ModelProto:
 
     kinds = [layer.kind for layer in network.layers]
     if kinds != _expected_kinds() or (network.rows, network.columns) != (CHIP_SIZE, CHIP_SIZE):
-        raise ValueError(f"{len(kinds)} layers over {network.rows}x{network.columns} in another order than dlib's face network")
+        raise ValueError(
+            f"{len(kinds)} layers over {network.rows}x{network.columns} in another order than dlib's face network"
+        )
     graph = _Graph(list(network.layers))
     value = graph.convolution("input", 3, 32, side=7, stride=2, padding=0, mean=np.array(network.mean))
     value = graph.relu(value)
@@ -170,5 +184,8 @@ def onnx_from_dat(path: Path) -> onnx.ModelProto:
         return _build(network)
     except ValueError as error:
         raise ModelError(
-            "the weights are not dlib's face recognition network", where=path, found=error, remedy="Remove the file and fetch it again."
+            "the weights are not dlib's face recognition network",
+            where=path,
+            found=error,
+            remedy="Remove the file and fetch it again.",
         ) from None

