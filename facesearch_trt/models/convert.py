@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError
 from . import onnx_graph
 from .dlib_onnx import onnx_from_dat
-from .entries import DetectorEntry, EmbedderEntry
+from .entries import DetectorEntry, EmbedderEntry, ModelEntry
+from .onnx_batch import free_batch
+from .onnx_prelu import without_prelu
 
 if TYPE_CHECKING:
     import onnx
@@ -28,44 +30,83 @@ CONVERTER_VERSION = 1
 """Raised with every change that alters a prepared file, so that older ones are made again."""
 
 _STRIDES = (8, 16, 32)
-_OUTPUTS = {
-    "centerface": ["heatmap", "scale", "offset", "landmarks"],
-    "yunet": [f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stride in _STRIDES],
-    "scrfd": [f"{head}_{stride}" for head in ("score", "bbox", "kps") for stride in _STRIDES],
+
+Shape = tuple[int | None, ...]
+
+
+def _heads(sizes: dict[str, int]) -> dict[str, Shape]:
+    return {f"{head}_{stride}": (None, None, size) for head, size in sizes.items() for stride in _STRIDES}
+
+
+_OUTPUTS: dict[str, dict[str, Shape]] = {
+    "centerface": {
+        "heatmap": (None, 1, None, None),
+        "scale": (None, 2, None, None),
+        "offset": (None, 2, None, None),
+        "landmarks": (None, 10, None, None),
+    },
+    "yunet": _heads({"cls": 1, "obj": 1, "bbox": 4, "kps": 10}),
+    "scrfd": _heads({"score": 1, "bbox": 4, "kps": 10}),
 }
+"""Decoder to its outputs' names and shapes; None is free."""
 
 
-def _refuse(entry: DetectorEntry | EmbedderEntry, weights: Path, reason: object) -> ModelError:
-    form = entry.decoder if isinstance(entry, DetectorEntry) else "embedder"
-    return ModelError(f"the network does not have the form of a {form}", where=weights, asked=entry.name, found=reason)
+def _check_normalisation(entry: ModelEntry, model: onnx.ModelProto) -> None:
+    found, place = onnx_graph.normalises_input(model), entry.normalisation.place
+    if place == "inside" and found is None:
+        raise ValueError("the entry says that pixels are normalised inside the graph, but the graph does not begin so")
+    # A leading batch normalisation may be a network's first layer; arithmetic with constants is nothing else.
+    if place != "inside" and found not in (None, "BatchNormalization"):
+        raise ValueError(f"the graph begins with {found}, so it normalises inside, but the entry says {place!r}")
 
 
-def _loaded(weights: Path, outputs: list[str]) -> onnx.ModelProto:
-    """Load, check the number of inputs and outputs, and give them their known names."""
+def _converted(
+    entry: ModelEntry, weights: Path, outputs: dict[str, Shape], side: tuple[str | int, str | int]
+) -> onnx.ModelProto:
     model = onnx_graph.without_weight_inputs(onnx_graph.load(weights))
     if (found := len(model.graph.input)) != 1:
         raise ValueError(f"{found} inputs instead of one")
-    if (found := len(model.graph.output)) != len(outputs):
-        raise ValueError(f"{found} outputs instead of {len(outputs)}")
-    published = [value.name for value in (model.graph.input[0], *model.graph.output)]
-    return onnx_graph.rename(onnx_graph.to_opset(model), dict(zip(published, ["input", *outputs], strict=True)))
+    published = [value.name for value in model.graph.output]
+    if len(published) != len(outputs):
+        raise ValueError(f"{len(published)} outputs instead of {len(outputs)}: {', '.join(published)}")
+    if set(published) != set(outputs):
+        # Exporters number the outputs; their order is the one that the published decoders rely on.
+        onnx_graph.rename(model, dict(zip(published, outputs, strict=True)))
+    onnx_graph.rename(model, {model.graph.input[0].name: "input"})
+    model = free_batch(onnx_graph.to_opset(model), ["batch", 3, *side])
+    _check_normalisation(entry, model)
+    return onnx_graph.set_outputs(model, [outputs[value.name] for value in model.graph.output])
+
+
+def _refused(entry: ModelEntry, weights: Path, form: str, reason: object) -> ModelError:
+    found = " ".join(str(reason).split())[:300]
+    remedy = "Correct the entry or name another file in it."
+    return ModelError(
+        f"the network of {entry.name} does not have the form of {form}", where=weights, found=found, remedy=remedy
+    )
 
 
 def convert_detector(entry: DetectorEntry, weights: Path) -> onnx.ModelProto:
-    """Convert a detector. Raises ModelError when the file does not have the form that the entry's decoder reads."""
+    """Convert a detector.
+
+    Raises ModelError when the file is no ONNX or does not have the form that the entry's decoder reads.
+    """
     try:
-        model = _loaded(weights, _OUTPUTS[entry.decoder])
-        return onnx_graph.name_outputs(onnx_graph.make_dynamic(model, ["batch", 3, "height", "width"]))
-    except ValueError as error:
-        raise _refuse(entry, weights, error) from error
+        return _converted(entry, weights, _OUTPUTS[entry.decoder], ("height", "width"))
+    except (ValueError, RuntimeError) as error:  # onnx's shape inference and conversion raise RuntimeErrors
+        raise _refused(entry, weights, f"a {entry.decoder} detector", error) from error
 
 
-def convert_embedder(entry: EmbedderEntry, weights: Path) -> onnx.ModelProto:
-    """Convert an embedder. Raises ModelError when the file does not have the form that the entry says."""
+def convert_embedder(entry: EmbedderEntry, weights: Path, *, keep_prelu: bool = False) -> onnx.ModelProto:
+    """Convert an embedder; ``keep_prelu`` leaves its PRelu nodes, which are otherwise rewritten for ONNX Runtime.
+
+    Raises ModelError when the file is damaged or does not have the form that the entry says.
+    """
     if entry.format == "dlib":
         return onnx_from_dat(weights)
+    form = f"an embedder of {entry.dimension} values over {entry.chip_size}x{entry.chip_size} px"
     try:
-        model = _loaded(weights, ["embedding"])
-        return onnx_graph.name_outputs(onnx_graph.make_dynamic(model, ["batch", 3, entry.chip_size, entry.chip_size]))
-    except ValueError as error:
-        raise _refuse(entry, weights, error) from error
+        model = _converted(entry, weights, {"embedding": (None, entry.dimension)}, (entry.chip_size, entry.chip_size))
+    except (ValueError, RuntimeError) as error:
+        raise _refused(entry, weights, form, error) from error
+    return model if keep_prelu else without_prelu(model)

@@ -95,16 +95,16 @@ class _Graph:
         if {bias.shape, gamma.shape, beta.shape} != {(filters,)}:
             raise ValueError("a bias or affine layer that does not fit its convolution")
         if mean is not None:
-            if padding:
-                # Zero padding stands for pixels of the mean colour, which a folded mean would turn black.
-                raise ValueError("a first convolution with padding, into which the mean cannot be folded")
+            # Exact only because this convolution has no padding (its settings were checked above): dlib pads after the
+            # mean is gone, so a folded mean would count every padded pixel as black.
             weights = weights / 256.0
             bias = bias - (weights * mean[:, None, None]).sum(axis=(1, 2, 3))
+        with np.errstate(over="ignore"):
+            folded = [part.astype(np.float32) for part in (weights * gamma[:, None, None, None], bias * gamma + beta)]
+        if not all(np.isfinite(part).all() for part in folded):
+            raise ValueError("weights too large for 32 bits")
         prefix = f"conv_{len(self.nodes)}"
-        names = [
-            self.constant(f"{prefix}.weight", (weights * gamma[:, None, None, None]).astype(np.float32)),
-            self.constant(f"{prefix}.bias", (bias * gamma + beta).astype(np.float32)),
-        ]
+        names = [self.constant(f"{prefix}.{name}", part) for name, part in zip(("weight", "bias"), folded, strict=True)]
         shape, strides, pads = [side, side], [stride, stride], [padding] * 4
         return self.node("Conv", [value, *names], kernel_shape=shape, strides=strides, pads=pads)
 

@@ -41,7 +41,7 @@ def sha256_of(path: Path) -> str:
 def copy_and_sum(
     source: Readable, target: Path, expected_bytes: int, progress: Callable[[int, int], None] | None = None
 ) -> tuple[str, int]:
-    """Copy a stream to a file; return its sha256 and size.
+    """Copy a stream to a file; return the sha256 and size of what was copied.
 
     Ends one block after ``expected_bytes`` at the latest: a wrong archive must not fill the disk before its sum is
     found wrong. ``progress`` is called with the bytes that have come and ``expected_bytes``.

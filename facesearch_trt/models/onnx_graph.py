@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from ..errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSET", "load", "make_dynamic", "name_outputs", "rename", "to_opset", "without_weight_inputs"]
+__all__ = [
+    "OPSET",
+    "constants",
+    "load",
+    "make_dynamic",
+    "normalises_input",
+    "rename",
+    "set_outputs",
+    "to_opset",
+    "without_weight_inputs",
+]
 
 OPSET = 17
 """Known to every runtime from TensorRT 8.6 and ONNX Runtime 1.12 on."""
@@ -51,8 +63,11 @@ def to_opset(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def rename(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
-    """Rename values (inputs, outputs, what nodes read and write)."""
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+    """Rename values (inputs, outputs, what nodes read and write); another value that has a wanted name gives way."""
+    taken = {weight.name for weight in model.graph.initializer}
+    taken.update(name for node in model.graph.node for name in (*node.input, *node.output))
+    names = {**{name: f"{name}__published" for name in names.values() if name in taken and name not in names}, **names}
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
         value.name = names.get(value.name, value.name)
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
@@ -77,15 +92,53 @@ def make_dynamic(model: onnx.ModelProto, dimensions: Sequence[str | int]) -> onn
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
-def name_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the free dimensions of the outputs readable names; the first is the batch.
+def constants(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
+    """Return the graph's constant values by name: initialisers and Constant nodes."""
+    from onnx import helper, numpy_helper
 
-    Raises ValueError where an output is fixed to a batch size.
+    found = {weight.name: numpy_helper.to_array(weight) for weight in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = numpy_helper.to_array(helper.get_attribute_value(node.attribute[0]))
+    return found
+
+
+def set_outputs(model: onnx.ModelProto, shapes: Sequence[Sequence[int | None]]) -> onnx.ModelProto:
+    """Declare the outputs' shapes, in order; None is a free dimension, the first is the batch.
+
+    Raises ValueError where the graph itself gives an output another shape, or fixes what is to be free.
     """
-    for output in model.graph.output:
-        for place, dimension in enumerate(output.type.tensor_type.shape.dim):
-            if dimension.WhichOneof("value") != "dim_value":
-                dimension.dim_param = f"{output.name}_{place}" if place else "batch"
-            elif not place:
-                raise ValueError(f"output {output.name!r} is fixed to a batch of {dimension.dim_value}")
+    for output, wanted in zip(model.graph.output, shapes, strict=True):
+        found = [dim.dim_value if dim.HasField("dim_value") else None for dim in output.type.tensor_type.shape.dim]
+        if len(found) != len(wanted) or any(
+            size is not None and size != want for size, want in zip(found, wanted, strict=True)
+        ):
+            raise ValueError(f"output {output.name!r} has the shape {found} instead of {list(wanted)}")
+        for place, (dim, want) in enumerate(zip(output.type.tensor_type.shape.dim, wanted, strict=True)):
+            if want is None:
+                dim.dim_param = f"{output.name}_{place}" if place else "batch"
+            else:
+                dim.dim_value = want
     return model
+
+
+def normalises_input(model: onnx.ModelProto) -> str | None:
+    """Return the operator with which the graph begins to normalise its pixels, None where it does not.
+
+    InsightFace's own loader recognises such networks in the same way, by a leading Sub and Mul. A leading batch
+    normalisation is reported too: it may be that, or the network's first layer.
+    """
+    known = constants(model)
+    value = model.graph.input[0].name
+    for node in model.graph.node:
+        if value in node.input:
+            if node.op_type in ("Identity", "Cast"):
+                value = node.output[0]
+                continue
+            others = [name for name in node.input if name != value]
+            if node.op_type == "BatchNormalization" or (
+                node.op_type in ("Sub", "Add", "Mul", "Div") and all(name in known for name in others)
+            ):
+                return str(node.op_type)
+            return None
+    return None

