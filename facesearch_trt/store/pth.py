@@ -13,7 +13,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ __all__ = ["Embeddings", "read_pth", "write_pth"]
 
 _ALIGNMENT = 64
 _CHUNK_BYTES = 1 << 22
+_CHUNK_ROWS = 4096
 _LOCAL_HEADER = struct.Struct("<26xHH")
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
@@ -37,8 +38,11 @@ _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 class Embeddings:
     """The content of an ``embeddings.pth``."""
 
-    embeddings: Array
-    """float32 [N, D], mapped from the file: rows are read when used."""
+    path: Path
+    offset: int
+    """Byte of the file at which the first row starts; rows are little-endian float32, without gaps."""
+    dimension: int
+    """D, values a face."""
     face_num: Array
     """int64 [N], the row of ``faces.csv`` that each embedding belongs to."""
     model: str
@@ -46,6 +50,22 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.face_num)
+
+    @property
+    def embeddings(self) -> Array:
+        """float32 [N, D], mapped from the file: a row is read, and counts as the process's memory, when it is used."""
+        shape = (len(self), self.dimension)
+        # An empty map is an error of the system.
+        return np.memmap(self.path, "<f4", "r", self.offset, shape) if all(shape) else np.zeros(shape, np.float32)
+
+    def in_turn(self) -> Iterator[Array]:
+        """Yield the rows, float32 [D] each, with memory that does not grow."""
+        size = self.dimension * 4
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            for start in range(0, len(self), _CHUNK_ROWS):
+                count = min(_CHUNK_ROWS, len(self) - start)
+                yield from np.frombuffer(file.read(count * size), "<f4").reshape(count, self.dimension)
 
 
 def write_pth(path: Path, rows: Path, count: int, dimension: int, model: str) -> None:
@@ -175,19 +195,22 @@ def _read(path: Path, file: IO[bytes], archive: zipfile.ZipFile) -> Embeddings:
             path, f"keys {sorted(map(str, content))}" if isinstance(content, dict) else type(content).__name__
         )
     model = content["model"]
-    arrays = []
+    places = []
     for key, dtype, dimensions in (("embeddings", np.dtype("<f4"), 2), ("face_num", np.dtype("<i8"), 1)):
         tensor = content[key]
         if not isinstance(tensor, _Tensor) or tensor.storage.dtype != dtype or len(tensor.shape) != dimensions:
             raise _damaged(path, f"{key!r} is not {dtype.name} with {dimensions} dimensions")
-        arrays.append(_mapped(path, file, archive.getinfo(f"{stem}data/{tensor.storage.key}"), tensor))
-    embeddings, face_num = arrays
-    if not isinstance(model, str) or len(embeddings) != len(face_num):
-        raise _damaged(path, f"{len(embeddings)} embeddings, {len(face_num)} face_num, model {model!r}")
-    return Embeddings(embeddings, np.array(face_num), model)
+        places.append(_place(path, file, archive.getinfo(f"{stem}data/{tensor.storage.key}"), tensor))
+    count, dimension = content["embeddings"].shape
+    if not isinstance(model, str) or content["face_num"].shape != (count,):
+        raise _damaged(path, f"{count} embeddings, {content['face_num'].shape[0]} face_num, model {model!r}")
+    file.seek(places[1])
+    face_num = np.frombuffer(file.read(count * 8), "<i8")
+    return Embeddings(path, places[0], dimension, face_num, model)
 
 
-def _mapped(path: Path, file: IO[bytes], entry: zipfile.ZipInfo, tensor: _Tensor) -> Array:
+def _place(path: Path, file: IO[bytes], entry: zipfile.ZipInfo, tensor: _Tensor) -> int:
+    """Return the byte of the file at which a tensor starts."""
     dtype, shape = tensor.storage.dtype, tensor.shape
     count = int(np.prod(shape, dtype=object)) if shape else 1
     contiguous = tuple(int(np.prod(shape[i + 1 :], dtype=object)) for i in range(len(shape)))
@@ -195,11 +218,12 @@ def _mapped(path: Path, file: IO[bytes], entry: zipfile.ZipInfo, tensor: _Tensor
         raise _damaged(path, f"strides {tensor.strides} of shape {shape}")
     if entry.compress_type != zipfile.ZIP_STORED or (tensor.offset + count) * dtype.itemsize > entry.file_size:
         raise _damaged(path, f"{entry.filename} does not hold a tensor of shape {shape}")
-    if not count:
-        return np.zeros(shape, dtype)
     file.seek(entry.header_offset)
-    start = entry.header_offset + 30 + sum(_LOCAL_HEADER.unpack(file.read(30)))
-    return np.memmap(path, dtype, "r", start + tensor.offset * dtype.itemsize, shape)
+    start: int = entry.header_offset + 30 + sum(_LOCAL_HEADER.unpack(file.read(30)))
+    start += tensor.offset * dtype.itemsize
+    if start + count * dtype.itemsize > path.stat().st_size:
+        raise _damaged(path, f"{entry.filename} ends early")
+    return start
 
 
 @dataclass(frozen=True, slots=True)

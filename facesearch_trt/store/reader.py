@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..lookahead import ordered_map
 from ..types import Array, FaceBatch, Frame
 from . import schema
 from .png import read_png
-from .pth import read_pth
+from .pth import Embeddings, read_pth
 from .record import Counts
 from .tables import read_rows
 
@@ -56,7 +57,7 @@ def read_faces(
 
     Raises StoreError where chips were not kept, TableError where tables differ.
     """
-    embeddings = _embeddings(directory, counts) if with_embeddings else None
+    embeddings = _embeddings(directory, counts).in_turn() if with_embeddings else None
     frames = _with_faces(directory, counts, embeddings)
     if not with_chips:
         return (frame for frame, _ in frames)
@@ -90,7 +91,12 @@ def _frames(directory: Path, counts: Counts) -> Iterator[Frame]:
     last, count = -1, 0
     for frame_num, pts_s, width, height, file in read_rows(path, schema.FRAMES):
         if frame_num <= last:
-            raise _unsorted(path, "frame_num", frame_num, last, "frames")
+            raise TableError(
+                "column 'frame_num' is not in order",
+                where=path,
+                found=f"{frame_num} after {last}",
+                remedy=schema.redo("frames"),
+            )
         last, count = frame_num, count + 1
         while shot is not None and frame_num > shot[2]:
             shot = next(shots, None)
@@ -102,7 +108,9 @@ def _frames(directory: Path, counts: Counts) -> Iterator[Frame]:
     _check_count(path, counts.frames, count, "frames")
 
 
-def _with_faces(directory: Path, counts: Counts, embeddings: Array | None) -> Iterator[tuple[Frame, list[str]]]:
+def _with_faces(
+    directory: Path, counts: Counts, embeddings: Iterator[Array] | None
+) -> Iterator[tuple[Frame, list[str]]]:
     """Yield frames with faces, and the files of their chips."""
     path = directory / schema.FACES.file
     rows = zip(
@@ -117,32 +125,30 @@ def _with_faces(directory: Path, counts: Counts, embeddings: Array | None) -> It
             chosen.append(row)
             row = next(rows, None)
         if row is not None and row[0][1] < frame.frame_num:
-            raise _unsorted(path, "frame_num", row[0][1], frame.frame_num, "faces")
+            raise _no_such_frame(path, row[0][1])
+        files = [face[-1] for face, _ in chosen]
+        for index, file in enumerate(files):
+            if file not in ("", known := schema.chip_file(frame.frame_num, index)):
+                raise _changed(path, "file", known, file, "faces")
         if chosen:
             frame.faces = _batch([face for face, _ in chosen], [quality for _, quality in chosen], embeddings)
-        yield frame, [face[-1] for face, _ in chosen]
+        yield frame, files
     if row is not None:
-        raise TableError(
-            "column 'frame_num' has a frame that frames.csv has not",
-            where=path,
-            found=row[0][1],
-            remedy=schema.redo("faces"),
-        )
+        raise _no_such_frame(path, row[0][1])
 
 
-def _batch(faces: list[list[Any]], quality: list[list[Any]], embeddings: Array | None) -> FaceBatch:
+def _batch(faces: list[list[Any]], quality: list[list[Any]], embeddings: Iterator[Array] | None) -> FaceBatch:
     values = np.array([row[2:-1] for row in faces], np.float32)
-    first = faces[0][0]
     return FaceBatch(
         boxes=values[:, :4],
         scores=values[:, 4],
         landmarks=values[:, 5:].reshape(-1, 5, 2),
         quality=np.array([row[1:] for row in quality], np.float32),
-        embeddings=None if embeddings is None else np.array(embeddings[first : first + len(faces)]),
+        embeddings=None if embeddings is None else np.stack(list(islice(embeddings, len(faces)))),
     )
 
 
-def _embeddings(directory: Path, counts: Counts) -> Array:
+def _embeddings(directory: Path, counts: Counts) -> Embeddings:
     path = directory / schema.EMBEDDINGS_FILE
     found = read_pth(path)
     if len(found) != counts.faces:
@@ -155,7 +161,7 @@ def _embeddings(directory: Path, counts: Counts) -> Array:
         )
     if not np.array_equal(found.face_num, np.arange(len(found))):
         raise TableError("'face_num' does not count from 0", where=path, remedy=schema.redo("embeddings"))
-    return found.embeddings
+    return found
 
 
 def _chips(directory: Path, files: list[str]) -> Array:
@@ -184,9 +190,12 @@ def _check_count(path: Path, asked: int, found: int, step: schema.StepName) -> N
         raise TableError("wrong number of rows", where=path, asked=asked, found=found, remedy=schema.redo(step))
 
 
-def _unsorted(path: Path, column: str, value: int, last: int, step: schema.StepName) -> TableError:
+def _no_such_frame(path: Path, frame_num: int) -> TableError:
     return TableError(
-        f"column {column!r} is not in order", where=path, found=f"{value} after {last}", remedy=schema.redo(step)
+        "column 'frame_num' is not in order, or has a frame that frames.csv has not",
+        where=path,
+        found=frame_num,
+        remedy=schema.redo("faces"),
     )
 
 

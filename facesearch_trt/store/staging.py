@@ -71,8 +71,7 @@ class Staging:
             return
         try:
             _remove_partial(self.directory)
-            if not any(self.directory.iterdir()):
-                self.directory.rmdir()
+            _remove_if_empty(self.directory)
         except OSError as error:
             _LOG.warning("%s: cannot remove what an unfinished pass left (%s)", self.directory, error)
         finally:
@@ -124,6 +123,7 @@ def discard_partial(directory: Path) -> bool:
             return False
         try:
             _remove_partial(directory)
+            _remove_if_empty(directory)
         finally:
             if lock is not None:
                 os.close(lock)
@@ -159,10 +159,14 @@ def _remove_partial(directory: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a file, or a directory if nothing is left in it: what a user put there stays."""
     if path.is_dir():
-        if not any(path.iterdir()):
-            path.rmdir()
+        _remove_if_empty(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def _move_tree(source: Path, target: Path) -> None:

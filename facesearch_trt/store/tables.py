@@ -43,6 +43,15 @@ class TableWriter:
             file.flush()
             os.fsync(file.fileno())
 
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
     def discard(self) -> None:
         """Close the file without a care for its content. Raises nothing."""
         if self._file is None:

@@ -6,6 +6,7 @@ stage behind a writer sees the same whether the steps run in one pass or one by 
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -76,8 +77,9 @@ class ClipWriter:
         for table in self._tables:
             table.discard()
         if self._rows is not None:
-            # Not through the buffer, whose flush could fail again.
-            self._rows.raw.close()
+            # The flush at closing may meet again the error that ended the pass.
+            with contextlib.suppress(OSError):
+                self._rows.close()
         self._staging.close()
 
     def write_frames(
@@ -157,8 +159,9 @@ class ClipWriter:
         self._start("faces")
         table, quality = self._table(schema.FACES), self._table(schema.QUALITY)
         pictures = self._picture_writer(executor, pending)
-        with storing(self._directory):
-            (self._staging.new / schema.CHIPS_DIRECTORY).mkdir()
+        if crops:
+            with storing(self._directory):
+                (self._staging.new / schema.CHIPS_DIRECTORY).mkdir()
         face_num = 0
         for frame in frames:
             faces = frame.faces = _rounded(frame, self._directory)
