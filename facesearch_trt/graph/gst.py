@@ -1,0 +1,278 @@
+"""Runs a GStreamer graph: its bus, its end, its watchdog and its teardown. The only module that imports gi.
+
+A graph is built by the module that knows what is in it (:mod:`.software` and its siblings) with the ``Gst`` namespace
+that :func:`gstreamer` returns, and run by :class:`Graph`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import BackendError, DecodeError, StallError
+from ..types import Array
+
+__all__ = ["PACKAGES", "Graph", "codec_name", "gstreamer", "mapped", "pts_s_of"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PACKAGES = (
+    "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+    "gstreamer1.0-libav",
+    "gir1.2-gstreamer-1.0",
+    "gir1.2-gst-plugins-base-1.0",
+)
+"""Debian and Ubuntu packages that the software graph needs."""
+
+OLDEST = (1, 20)
+"""Oldest GStreamer with all that the graphs use."""
+
+_SLICE_S = 0.1
+"""How long one wait for a frame lasts before the bus is read; bounds how late an error is seen."""
+_DRAIN_S = 1.0
+"""After an error, how long frames that were decoded before it may take to arrive."""
+_STOP_S = 10.0
+"""How long a graph may take to stop before it is left behind."""
+_KEPT_WARNINGS = 20
+
+
+@functools.cache
+def gstreamer() -> Any:
+    """Return the initialised ``Gst`` namespace.
+
+    Raises BackendError where PyGObject, GStreamer or its typelibs are missing or too old, with the packages to install.
+    """
+    remedy = f"Install the Debian or Ubuntu packages: apt-get install {' '.join(PACKAGES)}."
+    try:
+        import gi
+    except ImportError as error:
+        raise BackendError(
+            "cannot decode videos: PyGObject is missing",
+            found=error,
+            remedy="Install it: pip install 'PyGObject<3.52'.",
+        ) from error
+    try:
+        for namespace in ("Gst", "GstApp", "GstVideo", "GstPbutils"):
+            gi.require_version(namespace, "1.0")
+        # GstApp gives appsinks their methods: it has to be imported, not used.
+        from gi.repository import Gst, GstApp  # noqa: F401
+
+        Gst.init(None)
+    except (ImportError, ValueError, AttributeError, gi.repository.GLib.Error) as error:
+        raise BackendError("cannot decode videos: GStreamer is not usable", found=error, remedy=remedy) from error
+    if Gst.version()[:2] < OLDEST:
+        raise BackendError(
+            "GStreamer is too old", asked=f"{OLDEST[0]}.{OLDEST[1]} or newer", found=Gst.version_string(), remedy=remedy
+        )
+    return Gst
+
+
+def codec_name(caps: Any) -> str:
+    """Return what a user would call the coding of a stream: ``H.264 (High Profile)``."""
+    from gi.repository import GstPbutils
+
+    return str(GstPbutils.pb_utils_get_codec_description(caps) or caps.get_structure(0).get_name())
+
+
+def pts_s_of(sample: Any) -> float | None:
+    """Return a sample's presentation time in its container, seconds; None where it carries none.
+
+    A buffer's own time stamp is on the decoder's time line. The segment that comes with it maps it to the
+    container's: it holds the edit list of an MP4 file and the start of a stream that does not begin at 0.
+    """
+    gst = gstreamer()
+    buffer = sample.get_buffer()
+    if buffer.pts == gst.CLOCK_TIME_NONE:
+        return None
+    time_ns = sample.get_segment().to_stream_time(gst.Format.TIME, buffer.pts)
+    return None if time_ns == gst.CLOCK_TIME_NONE else float(time_ns / gst.SECOND)
+
+
+class _MapInfo(ctypes.Structure):
+    """GstMapInfo of gst/gstmemory.h, unchanged over all of GStreamer 1."""
+
+    _fields_ = (
+        ("memory", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("maxsize", ctypes.c_size_t),
+        ("user_data", ctypes.c_void_p * 4),
+        ("reserved", ctypes.c_void_p * 4),
+    )
+
+
+@functools.cache
+def _core() -> ctypes.CDLL:
+    library = ctypes.CDLL("libgstreamer-1.0.so.0")
+    library.gst_buffer_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo), ctypes.c_int)
+    library.gst_buffer_map.restype = ctypes.c_int
+    library.gst_buffer_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo))
+    library.gst_buffer_unmap.restype = None
+    return library
+
+
+@contextmanager
+def mapped(buffer: Any) -> Iterator[Array]:
+    """Give a buffer's bytes as uint8 [size], read-only and without a copy, valid inside the ``with`` only.
+
+    PyGObject copies a whole buffer whenever its bytes are read, so the C function is called instead. The hash of a
+    PyGObject structure is its address, on which NVIDIA's DeepStream bindings rely too.
+    """
+    info = _MapInfo()
+    address = hash(buffer)
+    if not _core().gst_buffer_map(address, ctypes.byref(info), int(gstreamer().MapFlags.READ)):
+        raise DecodeError("cannot read a decoded frame")
+    try:
+        content = np.frombuffer((ctypes.c_uint8 * info.size).from_address(info.data or 0), np.uint8)
+        content.flags.writeable = False
+        yield content
+    finally:
+        _core().gst_buffer_unmap(address, ctypes.byref(info))
+
+
+class Graph:
+    """A running pipeline: a context manager that starts it, watches it and always stops it.
+
+    Parameters
+    ----------
+    pipeline: a ``Gst.Pipeline`` in state NULL.
+    where: the clip or file, for messages.
+    stall_timeout_s: seconds without progress after which :meth:`wait` gives up. Only time spent in :meth:`wait`
+        counts: a consumer may take as long as it likes between two calls.
+    """
+
+    def __init__(self, pipeline: Any, *, where: object, stall_timeout_s: float) -> None:
+        self.warnings: list[str] = []
+        """What elements warned of so far, the first of each text, at most 20."""
+        self.warning_count = 0
+        self._pipeline = pipeline
+        self._bus = pipeline.get_bus()
+        self._where = where
+        self._stall_timeout_s = stall_timeout_s
+        self._failure: Exception | None = None
+        self._failed_at_s = 0.0
+
+    def __enter__(self) -> Graph:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        gst = gstreamer()
+        # In a thread: to open a file on a dead network mount can block for ever.
+        result = _bounded(lambda: self._pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
+        if result is None:
+            raise self._stalled("could not be opened")
+        if result == gst.StateChangeReturn.FAILURE:
+            self._read_bus()
+            raise self._failure or DecodeError("the decoder does not start", where=self._where)
+
+    def fail(self, error: Exception) -> None:
+        """Make :meth:`wait` raise ``error`` once what was decoded before is through.
+
+        May be called by any thread; the first error stays.
+        """
+        if self._failure is None:
+            self._failed_at_s = time.monotonic()
+            self._failure = error
+
+    def wait(self, ready: Callable[[float], T | None], ended: Callable[[], bool]) -> T | None:
+        """Return the next thing that the graph makes, None after the last.
+
+        Parameters
+        ----------
+        ready: waits at most so many seconds and returns a thing, or None where there is none yet.
+        ended: whether no further thing will come.
+
+        Raises DecodeError with the failing element's own words, after everything that was made before has been
+        returned, and StallError after ``stall_timeout_s`` without a thing.
+        """
+        started_s = time.monotonic()
+        while True:
+            thing = ready(_SLICE_S)
+            if thing is not None:
+                return thing
+            over = ended()
+            self._read_bus()
+            now_s = time.monotonic()
+            if self._failure is not None and (over or now_s - max(self._failed_at_s, started_s) > _DRAIN_S):
+                raise self._failure
+            if over:
+                return None
+            if now_s - started_s > self._stall_timeout_s:
+                raise self._stalled("made no progress")
+
+    def pull(self, sink: Any) -> Any | None:
+        """Return the next sample of an appsink, None after the last; raises as :meth:`wait`."""
+        second_ns = gstreamer().SECOND
+        return self.wait(lambda timeout_s: sink.try_pull_sample(int(timeout_s * second_ns)), sink.is_eos)
+
+    def stop(self) -> None:
+        """Stop and free everything; a second call does nothing."""
+        if self._pipeline is None:
+            return
+        pipeline, self._pipeline = self._pipeline, None
+        gst = gstreamer()
+        self._read_bus()
+        # A read that hangs in the kernel cannot be interrupted; to be left with one thread is better than to hang
+        # with it.
+        if _bounded(lambda: pipeline.set_state(gst.State.NULL), _STOP_S) is None:
+            log.warning("%s: a read hangs in the system; its thread is left behind", self._where)
+        self._bus.set_flushing(True)
+
+    def _stalled(self, what: str) -> StallError:
+        return StallError(
+            f"the decoder {what} for {self._stall_timeout_s:g} s",
+            where=self._where,
+            remedy="Check that its disk or network mount answers, or raise --stall-timeout-s.",
+        )
+
+    def _read_bus(self) -> None:
+        kinds = gstreamer().MessageType
+        while (message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING)) is not None:
+            is_error = message.type == kinds.ERROR
+            error, debug = message.parse_error() if is_error else message.parse_warning()
+            words = _words(message.src.get_name(), error.message, debug)
+            if is_error:
+                log.debug("%s: error: %s", self._where, words)
+                self.fail(DecodeError("cannot be decoded", where=self._where, found=words))
+                continue
+            self.warning_count += 1
+            if words not in self.warnings and len(self.warnings) < _KEPT_WARNINGS:
+                log.debug("%s: warning: %s", self._where, words)
+                self.warnings.append(words)
+
+
+def _words(element: str, message: str, debug: str | None) -> str:
+    """Return an element's message; its debug text without the source position and path that lead it."""
+    detail = (debug or "").strip().splitlines()
+    # "file.c(123): function (): /path/of/element:" and then, on its own line, what a reader can use.
+    extra = " ".join(detail[1:]).strip() if len(detail) > 1 else ""
+    return f"{element}: {message}" + (f" ({extra})" if extra else "")
+
+
+def _bounded(function: Callable[[], T], timeout_s: float) -> T | None:
+    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own."""
+    result: list[T] = []
+    thread = threading.Thread(target=lambda: result.append(function()), name="gst-state", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return result[0] if result else None

@@ -1,0 +1,157 @@
+"""Finds the clips of a run: which videos and image folders a path stands for, and where each one's results go."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InputError
+from ..types import Clip
+
+__all__ = ["IMAGE_SUFFIXES", "OUTPUT_SUFFIX", "VIDEO_SUFFIXES", "find_clips", "natural_key"]
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+OUTPUT_SUFFIX = ".pipeline"
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+    """Return a sort key: ``img2`` before ``img10``, without regard to case; the name itself decides between equals."""
+    parts = _DIGITS.split(name.casefold())
+    # Each part says its kind first, so that numbers are never compared with text.
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
+
+
+def find_clips(path: Path) -> list[Clip]:
+    """Return the clips that ``path`` stands for, in natural order of their names.
+
+    Parameters
+    ----------
+    path: a directory of videos and image folders; or one video, one image folder, or one ``.pipeline`` directory. The
+        latter gives a clip whose ``source`` is the video or folder beside it, None where there is none.
+
+    Hidden entries and ``.pipeline`` directories are never inputs. Pictures that lie beside videos or image folders
+    are not used, with a warning. Raises InputError where ``path`` is missing, unreadable or holds no clip, and where
+    two clips would share their results.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("does not exist", where=path, remedy="Give an existing directory of videos, or one video.")
+    # The name is needed where the path is "." or ends in "..", and a link keeps its own name.
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    if path.is_dir():
+        if path.name.endswith(OUTPUT_SUFFIX):
+            return [_clip_of_output(path)]
+        return _clips_in(path)
+    if not _is_video(path.name):
+        remedy = f"Give a video ({' '.join(VIDEO_SUFFIXES)}) or a directory."
+        if _is_image(path.name):
+            remedy = "Give the directory that holds the image."
+        raise InputError("is not a video by its name", where=path, remedy=remedy)
+    if not path.is_file():
+        raise InputError("is not a regular file", where=path, remedy="Copy the video to a file first.")
+    return [_video(path)]
+
+
+def _clips_in(root: Path) -> list[Clip]:
+    videos, folders, has_image = _scan(root)
+    if not videos and not folders:
+        if has_image:
+            return [_images(root)]
+        kinds = " ".join(VIDEO_SUFFIXES)
+        raise InputError(
+            "holds no clip",
+            where=root,
+            asked=f"videos ({kinds}) or sub-directories of images ({' '.join(IMAGE_SUFFIXES)})",
+            remedy="Put videos into it, or give the directory that holds them.",
+        )
+    if has_image:
+        log.warning("%s: pictures beside videos and folders are not used; put them into a sub-directory", root)
+    clips = [_video(root / name) for name in videos] + [_images(root / name) for name in folders]
+    _check_outputs(clips)
+    return sorted(clips, key=lambda clip: natural_key(clip.name))
+
+
+def _scan(root: Path) -> tuple[list[str], list[str], bool]:
+    """Return the names of the videos and image folders in ``root``, and whether it holds pictures itself."""
+    videos, folders, has_image = [], [], False
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    if not entry.name.endswith(OUTPUT_SUFFIX) and _holds_image(root / entry.name):
+                        folders.append(entry.name)
+                elif _is_video(entry.name):
+                    if entry.is_file():
+                        videos.append(entry.name)
+                    else:
+                        log.warning("%s: is a broken link or no regular file; not used", root / entry.name)
+                else:
+                    has_image = has_image or _is_image(entry.name)
+    except OSError as error:
+        raise InputError("cannot be read", where=root, found=error.strerror, remedy="Check its permissions.") from error
+    return videos, folders, has_image
+
+
+def _holds_image(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(_is_image(entry.name) and not entry.name.startswith(".") for entry in entries)
+    except OSError as error:
+        log.warning("%s: cannot be read (%s); not used", folder, error.strerror)
+        return False
+
+
+def _clip_of_output(output: Path) -> Clip:
+    name = output.name.removesuffix(OUTPUT_SUFFIX)
+    sources = []
+    try:
+        with os.scandir(output.parent) as entries:
+            for entry in entries:
+                if entry.is_file() and _is_video(entry.name) and Path(entry.name).stem == name:
+                    sources.append(_video(output.parent / entry.name))
+                elif entry.name == name and entry.is_dir() and _holds_image(output.parent / name):
+                    sources.append(_images(output.parent / name))
+    except OSError as error:
+        raise InputError("cannot be read", where=output.parent, found=error.strerror) from error
+    _check_outputs(sources)
+    return sources[0] if sources else Clip(name, None, "video", output)
+
+
+def _check_outputs(clips: Iterable[Clip]) -> None:
+    seen: dict[str, Clip] = {}
+    for clip in clips:
+        other = seen.setdefault(clip.name, clip)
+        if other is not clip:
+            names = sorted(str(each.source) for each in (other, clip))
+            raise InputError(
+                "two clips would write the same results",
+                where=clip.output,
+                found=" and ".join(names),
+                remedy="Rename one of them.",
+            )
+
+
+def _video(path: Path) -> Clip:
+    return Clip(path.stem, path, "video", path.with_name(path.stem + OUTPUT_SUFFIX))
+
+
+def _images(folder: Path) -> Clip:
+    return Clip(folder.name, folder, "images", folder.with_name(folder.name + OUTPUT_SUFFIX))
+
+
+def _is_video(name: str) -> bool:
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
