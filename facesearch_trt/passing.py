@@ -1,0 +1,130 @@
+"""One pass over one clip: the writers with a run's options, the progress, the times, and the record of what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from types import TracebackType
+from typing import Literal, cast
+
+from .identity.builder import identify
+from .plan import source_of
+from .runner import Outcome, Watcher
+from .stopwatch import Stopwatch
+from .store.clip import ClipStore
+from .store.record import Model
+from .store.schema import STEPS, StepName
+from .store.writer import Keep
+from .types import Clip, Frame
+from .wiring import Tools
+
+__all__ = ["Pass", "skipped"]
+
+_OF_THE_RUN = frozenset({"force", "threads", "stall_timeout_s"})
+"""Options that say nothing of the results."""
+
+
+class Pass:
+    """A pass over one clip, doing the steps in ``keys``. A context manager: leaving it without a commit undoes everything."""
+
+    def __init__(self, clip: Clip, tools: Tools, watcher: Watcher, keys: Mapping[StepName, str]) -> None:
+        self.clip = clip
+        self.store = ClipStore(clip.output)
+        self._tools = tools
+        self._watcher = watcher
+        self._keys = keys
+        self._source = source_of(clip, self.store.record())
+        self._writer = self.store.begin(keys)
+        self._stopwatch = Stopwatch()
+        self._start = time.monotonic()
+
+    def __enter__(self) -> Pass:
+        self._writer.__enter__()
+        expected = None if "frames" in self._keys else self._writer.record.counts.frames
+        self._watcher.started(self.clip, expected)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+    def watch(self, stage: str, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames and measure how long the chain waits for this stage."""
+        return self._stopwatch.watch(stage, frames)
+
+    def drain(self, frames: Iterable[Frame]) -> None:
+        """Run a chain to its end."""
+        for frame in frames:
+            self._watcher.frame(self.clip, frame)
+
+    def write_frames(self, frames: Iterable[Frame], *, keep: str) -> Iterator[Frame]:
+        """Write pictures and the tables of frames."""
+        return self._writer.write_frames(
+            frames,
+            keep=cast(Keep, keep),
+            png_compression=self._tools.options.png_compression,
+            executor=self._tools.picture_pool,
+        )
+
+    def keep_pictures(self, keep: str) -> None:
+        """Remove the pictures of frames that ``keep`` does not ask for, which only the faces tell."""
+        if keep == "faces":
+            self._writer.keep_pictures("faces")
+
+    def write_faces(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Write chips and the tables of faces."""
+        return self._writer.write_faces(
+            frames, executor=self._tools.picture_pool, png_compression=self._tools.options.png_compression
+        )
+
+    def write_embeddings(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Write the embeddings and their norms."""
+        entry = self._tools.embedder_entry
+        return self._writer.write_embeddings(frames, model=entry.name, dimension=entry.dimension)
+
+    def write_identity(self, frames: Iterable[Frame]) -> None:
+        """Run a chain to its end, decide who is who, and write it."""
+        builder = self._tools.identity()
+        self.drain(self.watch("identify", identify(frames, builder)))
+        start = time.perf_counter()
+        identities = builder.finish()
+        self._writer.write_identity(identities.track_ids, identities.face_ids)
+        self._writer.record.seconds["group"] = round(time.perf_counter() - start, 3)
+
+    def commit(self, *, damage: str | None = None) -> Outcome:
+        """Put all results in place, with the record of what made them, and return the outcome."""
+        tools, record = self._tools, self._writer.record
+        record.clip = self.clip.name
+        record.source = self._source
+        record.seconds = {**record.seconds, **self._stopwatch.seconds()}
+        options = {name: value for name, value in asdict(tools.options).items() if name not in _OF_THE_RUN}
+        record.options = options
+        if "frames" in self._keys:
+            record.damage = damage
+            record.graph = "images" if self.clip.kind == "images" else tools.graph
+        if "faces" in self._keys:
+            detector = tools.detector_entry
+            record.models["detector"] = Model(detector.name, detector.sha256, detector.licence.name)
+        if "embeddings" in self._keys:
+            embedder = tools.embedder_entry
+            record.models["embedder"] = Model(embedder.name, embedder.sha256, embedder.licence.name)
+        if record.models:
+            record.backend = tools.backend
+        self._writer.commit()
+        return self._outcome("done" if record.damage is None else "damaged", record.damage or "")
+
+    def _outcome(self, state: Literal["done", "damaged"], message: str) -> Outcome:
+        record = self.store.record()
+        assert record is not None
+        counts = record.counts
+        seconds = time.monotonic() - self._start
+        return Outcome(self.clip, state, message, counts.frames, counts.faces, counts.people, seconds)
+
+
+def skipped(clip: Clip, store: ClipStore) -> Outcome:
+    """Return the outcome of a clip whose results are complete; that it is damaged is said again."""
+    record = store.record()
+    assert record is not None
+    counts = record.counts
+    state: Literal["skipped", "damaged"] = "skipped" if record.damage is None else "damaged"
+    return Outcome(clip, state, record.damage or "", counts.frames, counts.faces, counts.people)

@@ -1,0 +1,129 @@
+"""The four steps and the single pass. Read this first: it is the whole program on one page.
+
+A clip's frames flow through a chain of generators, each of which adds something to them::
+
+    source → shots → every N-th → detect → [frames] → [faces] → embed → [embeddings] → identify → [face_id]
+
+Stages (left bare) touch no file; writers (in brackets) pass on what they write. The single pass chains them all. A step script runs one
+stretch of the same chain over what the step before it stored, so both give the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from .faces.detect import detect
+from .faces.embed import embed
+from .identity.shots import mark_shots
+from .passing import Pass, skipped
+from .plan import planned_keys, source_of, step_key
+from .runner import Outcome, Watcher
+from .store.clip import ClipStore
+from .store.schema import STEPS, StepName
+from .types import Clip, Frame
+from .wiring import Tools
+
+__all__ = ["face_to_faceid", "faces_to_embeddings", "frames_to_faces", "run_pipeline", "video_to_frames"]
+
+Frames = Iterator[Frame]
+
+
+def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
+    """Do what is still to be done of a clip: all in one pass, or only the last steps where the first are complete and current."""
+    store = ClipStore(clip.output)
+    store.tidy()
+    source = source_of(clip, store.record())
+    keys = planned_keys(source, tools)
+    todo = [step for step in STEPS if tools.options.force or not store.is_done(step, keys[step])]
+    if not todo:
+        return skipped(clip, store)
+    if clip.source is not None and todo[0] in ("frames", "faces"):
+        return _single_pass(clip, tools, watcher, keys)
+    # The first steps are complete, or all that is left of the clip is what they stored.
+    steps = {"faces": frames_to_faces, "embeddings": faces_to_embeddings, "identity": face_to_faceid}
+    for step in STEPS[max(1, STEPS.index(todo[0])) :]:
+        outcome = steps[step](clip, tools, watcher)
+    return outcome
+
+
+def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
+    detector, embedder = tools.detector, tools.embedder
+    with Pass(clip, tools, watcher, keys) as job, tools.open(clip) as source:
+        frames = job.watch("decode", source)
+        frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
+        frames = job.watch("detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads))
+        frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
+        frames = job.watch("write_faces", job.write_faces(frames))
+        frames = job.watch("embed", embed(frames, embedder, tools.network_pool, ahead=tools.threads))
+        frames = job.watch("write_embeddings", job.write_embeddings(frames))
+        job.write_identity(frames)
+        return job.commit(damage=source.damage)
+
+
+def video_to_frames(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
+    """Step 1: the frames, frames.csv, frame_tbl.csv and shots.csv."""
+
+    def run(job: Pass) -> Outcome:
+        # Which frames have faces is not known yet; step 2 removes the others.
+        keep = "none" if tools.options.frames == "none" else "all"
+        with tools.open(clip) as source:
+            frames = job.watch("decode", source)
+            frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
+            job.drain(job.watch("write_frames", job.write_frames(frames, keep=keep)))
+            return job.commit(damage=source.damage)
+
+    return _step("frames", clip, tools, watcher, run)
+
+
+def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
+    """Step 2: aligned face chips, faces.csv and quality.csv."""
+
+    def run(job: Pass) -> Outcome:
+        detector = tools.detector
+        frames = job.watch("read_frames", job.store.load_frames(executor=tools.picture_pool))
+        frames = job.watch("detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads))
+        job.drain(job.watch("write_faces", job.write_faces(frames)))
+        job.keep_pictures(tools.options.frames)
+        return job.commit()
+
+    return _step("faces", clip, tools, watcher, run)
+
+
+def faces_to_embeddings(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
+    """Step 3: embeddings.pth, and the column enorm of faces.csv."""
+
+    def run(job: Pass) -> Outcome:
+        embedder = tools.embedder
+        stored = job.store.load_faces(with_chips=True, with_embeddings=False, executor=tools.picture_pool)
+        frames = job.watch("read_chips", stored)
+        frames = job.watch("embed", embed(frames, embedder, tools.network_pool, ahead=tools.threads))
+        job.drain(job.watch("write_embeddings", job.write_embeddings(frames)))
+        return job.commit()
+
+    return _step("embeddings", clip, tools, watcher, run)
+
+
+def face_to_faceid(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
+    """Step 4: the columns track_id and face_id of faces.csv."""
+
+    def run(job: Pass) -> Outcome:
+        frames = job.watch("read_faces", job.store.load_faces(with_chips=False, with_embeddings=True))
+        job.write_identity(frames)
+        return job.commit()
+
+    return _step("identity", clip, tools, watcher, run)
+
+
+def _step(step: StepName, clip: Clip, tools: Tools, watcher: Watcher, run: Callable[[Pass], Outcome]) -> Outcome:
+    """Run one step over what the step before it stored, unless it is complete."""
+    store = ClipStore(clip.output)
+    store.tidy()
+    key = step_key(step, clip, store.record(), tools)
+    if not tools.options.force and store.is_done(step, key):
+        return skipped(clip, store)
+    with Pass(clip, tools, watcher, {step: key}) as job:
+        return run(job)
+
+
+def _every(frames: Iterable[Frame], every: int) -> Frames:
+    return (frame for frame in frames if frame.frame_num % every == 0)

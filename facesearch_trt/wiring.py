@@ -1,0 +1,172 @@
+"""From options to ready tools: networks, thread pools, the graph. Everything is made when it is first needed and shared by all clips."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+from .config import CONFIGS, Options
+from .errors import BackendError, InputError
+from .faces.align import Aligner
+from .faces.detect import Detector
+from .faces.embed import Embedder
+from .graph.software import SoftwareSource
+from .identity.builder import IdentityBuilder
+from .identity.deep_sort import TrackerSettings, load_tracker_settings
+from .inference.engine import Engine
+from .inference.onnxruntime import OnnxRuntimeEngine
+from .models.catalogue import Catalogue, load_catalogue
+from .models.entries import DetectorEntry, EmbedderEntry
+from .models.prepare import prepare_detector, prepare_embedder
+from .types import Clip, FrameSource
+
+__all__ = ["Tools"]
+
+_log = logging.getLogger(__name__)
+
+
+class Tools:
+    """The tools of a run. A context manager: leaving it frees the networks and the threads.
+
+    May be used from several threads; the first use makes a tool. ModelError and BackendError, where a network or runtime cannot be had,
+    concern every clip of the run.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.threads = options.threads or len(os.sched_getaffinity(0))
+        """How many calls of networks run at once."""
+        self._stack = ExitStack()
+        self._lock = threading.RLock()
+        self._detector: Detector | None = None
+        self._embedder: Embedder | None = None
+
+    # What the options name. Cheap: nothing is fetched or loaded.
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The networks that can be asked for."""
+        file = self.options.models_file
+        return load_catalogue(Path(file) if file else None)
+
+    @cached_property
+    def detector_entry(self) -> DetectorEntry:
+        """The detector that was asked for."""
+        name = self.options.detector
+        return self.catalogue.detector(name) if name else self.catalogue.pack(self.options.pack)[0]
+
+    @cached_property
+    def embedder_entry(self) -> EmbedderEntry:
+        """The embedder that was asked for."""
+        name = self.options.embedder
+        return self.catalogue.embedder(name) if name else self.catalogue.pack(self.options.pack)[1]
+
+    @cached_property
+    def tracker_settings(self) -> TrackerSettings:
+        """The deep_sort settings: the user's file over the program's own."""
+        base = load_tracker_settings(CONFIGS / "deep_sort.yaml")
+        file = self.options.deepsort
+        return load_tracker_settings(Path(file), base) if file else base
+
+    @property
+    def similarities(self) -> tuple[float, float]:
+        """Cosine from which two faces are one person, in everyday use and on the safe side."""
+        entry, wanted = self.embedder_entry, self.options.similarity_threshold
+        if wanted is None:
+            return entry.similarity, entry.similarity_strict
+        return wanted, max(wanted, entry.similarity_strict)
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks."""
+        wanted = self.options.backend
+        if wanted == "tensorrt":
+            raise BackendError(
+                "TensorRT is not available on this machine", asked=wanted, found="onnxruntime", remedy="Use --backend onnxruntime."
+            )
+        return "onnxruntime"
+
+    @property
+    def graph(self) -> str:
+        """What decodes videos."""
+        wanted = self.options.graph
+        if wanted not in ("auto", "software"):
+            raise BackendError(
+                f"the {wanted} graph is not available on this machine", asked=wanted, found="software", remedy="Use --graph software."
+            )
+        return "software"
+
+    # What does the work. The first use loads it.
+
+    @property
+    def detector(self) -> Detector:
+        """The detector, loaded."""
+        with self._lock:
+            if self._detector is None:
+                spec, options = prepare_detector(self.detector_entry), self.options
+                self._detector = Detector(
+                    self._engine(spec.onnx),
+                    spec,
+                    long_side=options.detector_size,
+                    close_up_size=options.close_up_size,
+                    score_threshold=options.score_threshold,
+                    nms_iou=options.nms_iou,
+                    min_face_px=options.min_face_px,
+                )
+            return self._detector
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder, loaded."""
+        with self._lock:
+            if self._embedder is None:
+                spec = prepare_embedder(self.embedder_entry)
+                self._embedder = Embedder(self._engine(spec.onnx), spec, batch=self.options.embed_batch)
+            return self._embedder
+
+    @cached_property
+    def aligner(self) -> Aligner:
+        """Cuts the chips that the embedder sees."""
+        return Aligner(self.embedder_entry.template, self.embedder_entry.chip_size)
+
+    @cached_property
+    def network_pool(self) -> ThreadPoolExecutor:
+        """Threads that prepare inputs and run networks, one call each."""
+        return self._stack.enter_context(ThreadPoolExecutor(self.threads, thread_name_prefix="network"))
+
+    @cached_property
+    def picture_pool(self) -> ThreadPoolExecutor:
+        """Threads that encode, write and read pictures."""
+        return self._stack.enter_context(ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="picture"))
+
+    def open(self, clip: Clip) -> FrameSource:
+        """Return the source of a clip's frames. Raises InputError where only its results are at hand."""
+        if clip.source is None:
+            raise InputError("the clip itself is not here, only its results", where=clip.output, remedy="Give the clip.")
+        if clip.kind == "images":
+            from .graph.images import ImageSource
+
+            return ImageSource(clip)
+        assert self.graph == "software"
+        return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
+
+    def identity(self) -> IdentityBuilder:
+        """Return a new builder of one clip's tracks and people."""
+        similarity, strict = self.similarities
+        return IdentityBuilder(self.tracker_settings, similarity, strict)
+
+    def _engine(self, onnx: Path) -> Engine:
+        assert self.backend == "onnxruntime"
+        return self._stack.enter_context(OnnxRuntimeEngine(onnx, threads=1))
+
+    def __enter__(self) -> Tools:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
