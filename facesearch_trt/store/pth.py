@@ -22,7 +22,6 @@ import numpy as np
 
 from ..errors import TableError
 from ..types import Array
-from .files import sync_file
 from .schema import redo
 
 __all__ = ["Embeddings", "read_pth", "write_pth"]
@@ -69,7 +68,7 @@ class Embeddings:
 
 
 def write_pth(path: Path, rows: Path, count: int, dimension: int, model: str) -> None:
-    """Write ``count`` embeddings and wait until the disk has them; memory stays flat.
+    """Write ``count`` embeddings; memory stays flat.
 
     Parameters
     ----------
@@ -97,7 +96,6 @@ def write_pth(path: Path, rows: Path, count: int, dimension: int, model: str) ->
         _add(archive, f"{stem}/data/0", size, iter(lambda: source.read(_CHUNK_BYTES), b""))
         _add(archive, f"{stem}/data/1", count * 8, numbers)
         _add(archive, f"{stem}/version", 2, [b"3\n"])
-    sync_file(path)
 
 
 def _add(archive: zipfile.ZipFile, name: str, size: int, content: Iterable[bytes]) -> None:

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import StoreError
-from .files import storing, sync_directory, write_durably
+from .files import storing, sync_directory, sync_file, write_durably
 from .record import RunRecord
-from .schema import RECORD_FILE
+from .schema import FRAME_PATTERN, RECORD_FILE
 
 __all__ = ["Staging", "discard_partial"]
 
@@ -92,13 +92,16 @@ class Staging:
         """
         with storing(self.directory):
             shutil.rmtree(self.spool)
+            for path in self.new.iterdir():
+                # A picture that a power cut spoils is seen when it is read; waiting for each would take minutes.
+                if path.is_file() and not FRAME_PATTERN.fullmatch(path.name):
+                    sync_file(path)
             # Nothing is written from here on, only renamed and removed, so that a full disk cannot stop it half-way.
             records = {}
             for name, record in (("before", before), ("after", after)):
                 records[name] = self.new.parent / f"{name}.json"
                 write_durably(records[name], record.to_json().encode())
             records["before"].rename(self.directory / RECORD_FILE)
-            sync_directory(self.directory)
             for path in old():
                 _remove(path)
             _move_tree(self.new, self.directory)
@@ -147,6 +150,10 @@ def _lock(directory: Path) -> int | None:
             raise
         _LOG.debug("%s: no locks on this file system (%s)", directory, error)
         return None
+    if not directory.exists() or not os.path.samestat(os.fstat(descriptor), directory.stat()):
+        # Another process removed its empty directory between our two calls.
+        os.close(descriptor)
+        raise _Busy
     return descriptor
 
 

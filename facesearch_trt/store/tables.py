@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,7 +15,10 @@ __all__ = ["TableWriter", "columns_of", "read_rows"]
 
 
 class TableWriter:
-    """A table that grows row by row. Close it, or it may lack its end. Methods raise OSError where the disk refuses."""
+    """A table that grows row by row; it may lack its end until it is closed.
+
+    A context manager. Methods raise OSError where the disk refuses.
+    """
 
     def __init__(self, path: Path, table: Table) -> None:
         self.table = table
@@ -35,13 +37,12 @@ class TableWriter:
             self._file.write(text)
 
     def close(self) -> None:
-        """Write the end and wait until the disk has it all. May be called again."""
+        """Write the end. May be called again."""
         if self._file is None:
             return
         file, self._file = self._file, None
-        with _named(self.path), file:
-            file.flush()
-            os.fsync(file.fileno())
+        with _named(self.path):
+            file.close()
 
     def __enter__(self) -> TableWriter:
         return self

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from facesearch_trt.store import ClipStore, Keep, StepName
+from facesearch_trt.store import ClipStore, Keep, RunRecord, StepName
 from facesearch_trt.types import FaceBatch, Frame
 
 WIDTH, HEIGHT, CHIP, DIMENSION = 64, 48, 16, 8
@@ -70,7 +70,8 @@ class Identify:
                 self.values += [float(term) * 1e4 + frame.shot + frame.pts_s for term in terms]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        tracks = np.array([int(value) % 50 - 1 for value in self.values], np.int64)
+        tracks = np.array([int(value) % 50 for value in self.values], np.int64)
+        tracks[::9] = -1
         return tracks, tracks // 7
 
 
@@ -82,15 +83,17 @@ def single_pass(
     crops: bool = True,
     every: int = 1,
     seed: int = 0,
-    executor: Executor | None = None,
+    passed: list[Frame] | None = None,
 ) -> ClipStore:
+    """Do all steps at once; ``passed`` collects the frames as the identity stage sees them."""
     store = ClipStore(directory)
-    with executor or ThreadPoolExecutor(2) as pool, store.begin(KEYS) as writer:
+    with ThreadPoolExecutor(2) as pool, store.begin(KEYS) as writer:
         stream = detect(frames(count, every=every, seed=seed), seed=seed)
         stream = writer.write_frames(stream, keep=keep, png_compression=1, executor=pool)
         stream = writer.write_faces(stream, executor=pool, crops=crops)
         identify = Identify()
-        identify(writer.write_embeddings(embed(stream), model="net", dimension=DIMENSION))
+        stream = writer.write_embeddings(embed(stream), model="net", dimension=DIMENSION)
+        identify(stream if passed is None else _collected(stream, passed))
         writer.write_identity(*identify.finish())
         _fill(writer.record)
         writer.commit()
@@ -122,9 +125,15 @@ def stepwise(directory: Path, count: int = 20, *, keep: Keep = "all", every: int
     return store
 
 
-def _fill(record: object) -> None:
-    record.clip = "clip"  # type: ignore[attr-defined]
-    record.graph = "software"  # type: ignore[attr-defined]
+def _collected(stream: Iterable[Frame], frames: list[Frame]) -> Iterator[Frame]:
+    for frame in stream:
+        frames.append(frame)
+        yield frame
+
+
+def _fill(record: RunRecord) -> None:
+    record.clip = "clip"
+    record.graph = "software"
 
 
 def exhaust(stream: Iterable[Frame]) -> None:
