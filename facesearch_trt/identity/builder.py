@@ -1,0 +1,153 @@
+"""Collects a clip's faces frame by frame and says in the end who is who."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import IdentityError
+from ..types import Array, Frame
+from .deep_sort import TrackerSettings
+from .describe import TrackDescription, face_trust, face_weights
+from .scale import SimilarityScale, unit
+from .track import FaceTracker
+from .within_clip import people_of_clip
+
+__all__ = ["Identities", "IdentityBuilder", "TrackSummary", "identify"]
+
+_BEST_FACES = 5
+"""Faces kept per track, at most NN_BUDGET."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSummary:
+    """One track of a clip."""
+
+    track_id: int
+    face_id: int
+    shot: int
+    first_frame: int
+    last_frame: int
+    faces: int
+    """Number of its faces."""
+    trusted: int
+    """How many of them are large, sharp and frontal enough to tell who it is."""
+    weight: float
+    """Sum of the weights of its faces."""
+    embedding: Array
+    """float32 [D], unit: the quality-weighted mean."""
+    best_rows: tuple[int, ...]
+    """Rows of its best faces in the clip's table, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Who is who in a clip; row i belongs to the i-th face that was added."""
+
+    track_ids: Array
+    """int32 [N]."""
+    face_ids: Array
+    """int32 [N], from 0 in order of first appearance."""
+    tracks: list[TrackSummary]
+
+
+class IdentityBuilder:
+    """Takes the frames of one clip in order and decides in the end. Keeps four bytes per face and a summary per track.
+
+    Parameters
+    ----------
+    settings: from deep_sort.yaml.
+    similarity, similarity_strict: the embedder's calibrated thresholds; see EmbedderSpec.
+    """
+
+    def __init__(self, settings: TrackerSettings, similarity: float, similarity_strict: float) -> None:
+        scale = SimilarityScale.of(similarity, similarity_strict)
+        if settings.max_dist is not None:
+            scale = SimilarityScale(min(scale.strangers, 0.99 - settings.max_dist), 1 - settings.max_dist)
+        self._settings = settings
+        self._scale = scale
+        self._tracker = FaceTracker(settings, scale)
+        self._of_face = array("i")
+        self._tracks: dict[int, TrackDescription] = {}
+        self._conflicts: set[tuple[int, int]] = set()
+        self._together: tuple[int, ...] = ()
+
+    def add(self, frame: Frame) -> None:
+        """Add the next frame, also where it has no faces.
+
+        Raises IdentityError where its faces have no embeddings.
+        """
+        faces = frame.faces
+        if len(faces) and (faces.embeddings is None or len(faces.embeddings) != len(faces)):
+            raise IdentityError(
+                "faces without embeddings",
+                where=f"frame {frame.frame_num}",
+                asked=len(faces),
+                found=None if faces.embeddings is None else len(faces.embeddings),
+                remedy="Run faces_to_embeddings.py first.",
+            )
+        embeddings = np.zeros((0, 1), np.float32) if faces.embeddings is None else unit(faces.embeddings)
+        trusted, weights = face_trust(faces), face_weights(faces)
+        numbers = self._tracker.update(frame, embeddings, trusted)
+        keep = min(_BEST_FACES, self._settings.nn_budget)
+        for face, number in enumerate(numbers.tolist()):
+            row = len(self._of_face)
+            track = self._tracks.get(number)
+            if track is None:
+                track = self._tracks[number] = TrackDescription.start(number, frame, face, row)
+            track.add(
+                frame,
+                face,
+                row,
+                embedding=embeddings[face],
+                weight=float(weights[face]),
+                trusted=bool(trusted[face]),
+                keep=keep,
+            )
+            self._of_face.append(number)
+        self._note_conflicts(tuple(sorted(numbers.tolist())))
+
+    def _note_conflicts(self, together: tuple[int, ...]) -> None:
+        # Most frames hold the same tracks as the one before.
+        if together != self._together and len(together) > 1:
+            self._conflicts.update((a, b) for place, a in enumerate(together) for b in together[place + 1 :])
+        self._together = together
+
+    def finish(self) -> Identities:
+        """Return who is who. Nothing may be added afterwards."""
+        tracks = list(self._tracks.values())
+        place = {track.number: row for row, track in enumerate(tracks)}
+        conflicts = sorted((place[a], place[b]) for a, b in self._conflicts)
+        people = people_of_clip(tracks, conflicts, self._scale, self._settings.max_age)
+        person_of = np.full(max(place, default=-1) + 1, -1, np.int32)
+        for track, person in zip(tracks, people.tolist(), strict=True):
+            person_of[track.number] = person
+        of_face = np.array(self._of_face, np.int32)
+        summaries = [_summary(track, person) for track, person in zip(tracks, people.tolist(), strict=True)]
+        return Identities(of_face, person_of[of_face] if len(of_face) else of_face.copy(), summaries)
+
+
+def _summary(track: TrackDescription, person: int) -> TrackSummary:
+    best = tuple(-row for _, row, _ in sorted(track.best, reverse=True, key=lambda one: one[:2]))
+    return TrackSummary(
+        track.number,
+        person,
+        track.shot,
+        track.first_frame,
+        track.last_frame,
+        track.faces,
+        track.trusted,
+        track.weight,
+        track.mean,
+        best,
+    )
+
+
+def identify(frames: Iterable[Frame], builder: IdentityBuilder) -> Iterator[Frame]:
+    """Yield the frames unchanged and add each to the builder."""
+    for frame in frames:
+        builder.add(frame)
+        yield frame
