@@ -1,4 +1,4 @@
-"""What a detector's head yields before duplicates are removed."""
+"""What a detector's head yields before duplicates are removed, and their removal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..types import Array
-from .network import Tensor
 
 __all__ = ["Candidates", "Decoder", "keep_best"]
 
@@ -30,6 +29,8 @@ class Candidates(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
         """Return all candidates of one or more parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -37,12 +38,13 @@ class Decoder(Protocol):
     """Reads the outputs of one kind of detector."""
 
     @property
-    def box_edge_px(self) -> float:
-        """Added to a box's sides when overlaps are measured: 1 where boxes were trained as inclusive pixel ranges, else 0."""
+    def edge_px(self) -> float:
+        """Added to the sides of boxes when overlaps are measured; 1 where boxes are inclusive ranges of pixels."""
         ...
 
-    def check(self, outputs: Mapping[str, Tensor]) -> None:
-        """Raise ModelError where a network's outputs are not the ones that this decoder reads."""
+    @property
+    def batched(self) -> bool:
+        """Whether the outputs hold several pictures."""
         ...
 
     def decode(
@@ -52,7 +54,7 @@ class Decoder(Protocol):
 
         Parameters
         ----------
-        outputs: the network's outputs in the network's own order, for a batch.
+        outputs: the network's outputs for a batch, by name.
         index: of the picture in the batch.
         net_size: width and height of the network's input, px.
         threshold: least score.
@@ -63,27 +65,26 @@ class Decoder(Protocol):
 def keep_best(boxes: Array, scores: Array, iou: float, *, edge_px: float = 0.0) -> Array:
     """Greedy non-maximum suppression: return the indices of the boxes that stay, best score first.
 
-    A box goes when its intersection over union with a better box that stays exceeds ``iou``. Of equal scores the first is better.
+    A box goes when its intersection over union with a better box that stays exceeds ``iou``. Of equal scores the first
+    is the better.
 
     Parameters
     ----------
     boxes: float [K, 4], x1 y1 x2 y2.
     scores: float [K].
-    edge_px: added to width and height of boxes and intersections (InsightFace counts pixels inclusively: 1).
+    edge_px: see :attr:`Decoder.edge_px`.
     """
     order = np.argsort(-scores, kind="stable")
     x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T)
-    x2, y2 = x2 + edge_px, y2 + edge_px
+    x2, y2 = x2 + np.float32(edge_px), y2 + np.float32(edge_px)
     areas = (x2 - x1) * (y2 - y1)
     left = np.arange(len(order))
     kept = []
-    while left.size:
+    while left.size > 1:
         best, rest = left[0], left[1:]
         kept.append(best)
-        if not rest.size:
-            break
         wide = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
         high = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
         shared = np.maximum(wide, 0) * np.maximum(high, 0)
         left = rest[shared <= iou * (areas[best] + areas[rest] - shared)]
-    return order[np.array(kept, dtype=np.intp)]
+    return order[np.array([*kept, *left], dtype=np.intp)]

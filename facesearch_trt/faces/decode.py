@@ -2,69 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..types import Array, FaceBatch
 from .candidates import Candidates, Decoder, keep_best
 from .centerface import CenterFaceDecoder
+from .close_up import join_looks
 from .letterbox import Letterbox
+from .network import Tensor
 from .scrfd import ScrfdDecoder
 from .yunet import YuNetDecoder
 
-__all__ = ["DECODERS", "FacesFromOutputs"]
+__all__ = ["DECODERS", "FacesFromOutputs", "Look"]
 
-DECODERS: Mapping[str, type[Decoder]] = {
+DECODERS: Mapping[str, Callable[[Mapping[str, Tensor]], Decoder]] = {
     "centerface": CenterFaceDecoder,
     "yunet": YuNetDecoder,
     "scrfd": ScrfdDecoder,
 }
-"""Decoder of each architecture that a catalogue entry may name."""
+"""For each architecture that a catalogue entry may name, what makes its decoder from a network's outputs."""
+
+
+class Look(NamedTuple):
+    """What a network said of a frame at one size."""
+
+    outputs: Mapping[str, Array]
+    """The network's outputs for a batch, by name."""
+    row: int
+    """Of the frame in that batch."""
+    letterbox: Letterbox
+    """How the frame lay in the network's input."""
 
 
 @dataclass(frozen=True, slots=True)
 class FacesFromOutputs:
-    """Makes the faces of a frame from what a detector said of it at one or several scales, wherever the network ran."""
+    """Makes the faces of a frame from a detector's outputs, wherever the network ran."""
 
     decoder: Decoder
     score_threshold: float
+    """Least score."""
     nms_iou: float
     """Of two boxes that overlap by more than this the weaker goes."""
     min_face_px: float
-    """Least shorter side, in frame px, of a face before it is clipped to the frame."""
+    """Least shorter side of a face, before it is clipped to the frame, px."""
 
-    def __call__(
-        self, passes: Sequence[tuple[Mapping[str, Array], int, Letterbox]], width: int, height: int
-    ) -> FaceBatch:
-        """Return the faces of one frame of ``width`` by ``height`` px, from left to right.
+    def __call__(self, looks: Sequence[Look], width: int, height: int) -> FaceBatch:
+        """Return the faces of a frame of ``width`` by ``height`` px, from left to right.
+
+        From left to right because that order, unlike the order of scores, hardly changes from frame to frame and
+        between runtimes. Boxes are clipped to the frame, landmarks are not. All is rounded to what the tables hold: px
+        to 0.01, scores to 0.0001.
 
         Parameters
         ----------
-        passes: per scale the network's outputs, the frame's index in their batch and how the frame lay in the network's input.
-
-        Boxes are clipped to the frame, landmarks are not. Everything is rounded to what the tables hold: px to 0.01, scores to 0.0001.
+        looks: one, or two for a second look at a smaller size.
         """
-        found = Candidates.concatenate([self._in_frame(*one) for one in passes])
-        found = found.select(self._usable(found))
-        found = found.select(keep_best(found.boxes, found.scores, self.nms_iou, edge_px=self.decoder.box_edge_px))
-        limit = np.array([width, height, width, height], np.float32)
-        boxes = np.clip(found.boxes, np.float32(0), limit)
-        inside = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).nonzero()[0]
-        faces = FaceBatch(_rounded(boxes, 2), _rounded(found.scores, 4), _rounded(found.landmarks, 2)).select(inside)
-        # From left to right: unlike the order of scores it hardly changes from frame to frame or between runtimes.
-        return faces.select(np.lexsort((-faces.scores, faces.boxes[:, 1], faces.boxes[:, 0] + faces.boxes[:, 2])))
+        found = self._candidates(looks[0])
+        if len(looks) > 1:
+            found = join_looks(found, self._candidates(looks[1]), looks[0].letterbox.scale, self.nms_iou)
+        if not len(found.scores):
+            return FaceBatch.empty()
+        found = found.select(keep_best(found.boxes, found.scores, self.nms_iou, edge_px=self.decoder.edge_px))
+        boxes = np.clip(found.boxes, np.float32(0), np.array([width, height, width, height], np.float32)).round(2)
+        scores, landmarks = found.scores.round(4), found.landmarks.round(2)
+        order = np.lexsort((-scores, boxes[:, 1], boxes[:, 0] + boxes[:, 2]))
+        # What lies in the padding altogether is nothing once it is clipped.
+        seen = (boxes[order, 2:] > boxes[order, :2]).all(axis=1)
+        return FaceBatch(boxes, scores, landmarks).select(order[seen])
 
-    def _in_frame(self, outputs: Mapping[str, Array], index: int, letterbox: Letterbox) -> Candidates:
-        found = self.decoder.decode(outputs, index, (letterbox.net_width, letterbox.net_height), self.score_threshold)
-        return Candidates(letterbox.to_frame(found.boxes), found.scores, letterbox.to_frame(found.landmarks))
-
-    def _usable(self, found: Candidates) -> Array:
-        finite = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2))
-        sides = found.boxes[:, 2:] - found.boxes[:, :2]
-        return finite & (sides.min(axis=1) >= self.min_face_px)
-
-
-def _rounded(values: Array, digits: int) -> Array:
-    return values.astype(np.float64).round(digits).astype(np.float32)
+    def _candidates(self, look: Look) -> Candidates:
+        letterbox = look.letterbox
+        net_size = (letterbox.net_width, letterbox.net_height)
+        found = self.decoder.decode(look.outputs, look.row, net_size, self.score_threshold)
+        if not len(found.scores):
+            return found
+        boxes, landmarks = letterbox.to_frame(found.boxes), letterbox.to_frame(found.landmarks)
+        # Also false for a side that is not a number, and no box with an infinite corner has two finite sides.
+        sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+        usable = (sides >= self.min_face_px) & np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
+        return Candidates(boxes, found.scores, landmarks).select(usable)

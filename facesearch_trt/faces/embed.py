@@ -12,12 +12,12 @@ import numpy as np
 from ..errors import ModelError
 from ..lookahead import ordered_map
 from ..types import Array, EmbedderSpec, Frame
-from .network import Network, fill_planes, only_input
+from .network import Network, fill_planes, picture_input
 
 __all__ = ["HELD_FRAMES", "Embedder", "embed"]
 
 HELD_FRAMES = 256
-"""Frames that may wait for a batch to fill. Counted in frames, not in time, so that the same clip always makes the same batches."""
+"""Frames that may wait for a batch to fill. Counted, not timed, so that a clip always makes the same batches."""
 
 
 class Embedder:
@@ -25,33 +25,31 @@ class Embedder:
 
     Parameters
     ----------
-    engine: the network, one image input [B, 3, S, S] and one output [B, D].
-    batch: faces per call of the network, at most what the engine takes.
+    engine: the network, one input [B, 3, S, S] and one output [B, D].
+    batch: faces per call of the network; fewer where the engine takes fewer.
 
     Raises ModelError where the network is not the one that ``spec`` describes.
     """
 
     def __init__(self, engine: Network, spec: EmbedderSpec, *, batch: int) -> None:
-        shapes = [tensor.shape for tensor in engine.outputs.values()]
+        tensor = picture_input(engine, spec.name)
+        if any(side not in (None, spec.chip_size) for side in tensor.shape[2:]):
+            raise ModelError("chips of another size", where=spec.name, asked=spec.chip_size, found=tensor.shape)
+        shapes = [output.shape for output in engine.outputs.values()]
         if len(shapes) != 1 or shapes[0][-1] not in (None, spec.dimension):
             raise ModelError(
                 "the network is no such embedder",
                 where=spec.name,
-                asked=f"one output of {spec.dimension}",
+                asked=f"one output [B, {spec.dimension}]",
                 found=shapes,
-            )
-        shape = only_input(engine).shape
-        if any(size not in (None, spec.chip_size) for size in shape[2:]):
-            raise ModelError(
-                "the network takes chips of another size", where=spec.name, asked=spec.chip_size, found=shape
             )
         self.spec = spec
         self.batch = min(batch, engine.max_batch)
         self._engine = engine
-        self._input = only_input(engine).name
+        self._input = tensor.name
 
     def embed(self, chips: Array) -> Array:
-        """Return float32 [N, D] as the network gives them, for chips uint8 [N, S, S, 3] BGR, in batches of ``batch``."""
+        """Return float32 [N, D], as the network gives them, for chips uint8 [N, S, S, 3] BGR, ``batch`` at a time."""
         parts = [self._run(chips[start : start + self.batch]) for start in range(0, len(chips), self.batch)]
         return np.concatenate(parts) if parts else np.zeros((0, self.spec.dimension), np.float32)
 
@@ -71,18 +69,18 @@ class _Packet(NamedTuple):
     frames: list[Frame]
 
 
-def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, ahead: int) -> Iterator[Frame]:
+def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, *, ahead: int) -> Iterator[Frame]:
     """Yield the frames in order, with the embeddings of their faces, without picture and chips.
 
-    Faces are gathered over frames, in the clip's order, into batches of exactly ``embedder.batch``; only the clip's last batch, and one
-    that did not fill within :data:`HELD_FRAMES` frames, is smaller. So the same clip always makes the same batches, and the same numbers
-    to the last bit. Up to ``ahead`` batches are in the executor's hands at once.
+    Faces are gathered over frames, in the clip's order, into batches of exactly ``embedder.batch``. Only the clip's
+    last batch, and one that did not fill within :data:`HELD_FRAMES` frames, is smaller. So a clip always makes the same
+    batches, and the same numbers to the last bit. Up to ``ahead`` batches are in the executor's hands at once.
     """
 
     def run(packet: _Packet) -> tuple[Array, list[Frame]]:
         return embedder.embed(packet.chips), packet.frames
 
-    # Rows and frames come in one order, so each frame takes its rows from the front.
+    # Rows and frames come in one order, so each frame takes its own from the front.
     rows = np.zeros((0, embedder.spec.dimension), np.float32)
     for embeddings, complete in ordered_map(executor, run, _packets(frames, embedder), ahead=ahead):
         rows = np.concatenate([rows, embeddings])
@@ -95,9 +93,9 @@ def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, ahead
 def _packets(frames: Iterable[Frame], embedder: Embedder) -> Iterator[_Packet]:
     batch, size = embedder.batch, embedder.spec.chip_size
     none = np.zeros((0, size, size, 3), np.uint8)
-    waiting: list[Frame] = []
     gathered: list[Array] = []
     count = 0
+    waiting: list[Frame] = []
     for frame in frames:
         if len(frame.faces):
             if frame.faces.chips is None:

@@ -8,36 +8,66 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 
+from ..errors import ModelError
 from ..types import Array
 
-__all__ = ["Network", "Tensor", "fill_planes", "only_input"]
+__all__ = ["Network", "Tensor", "fill_planes", "picture_input"]
 
 
 class Tensor(Protocol):
-    """An input or output of a network; a dimension that may vary is None."""
+    """An input or output of a network."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the network."""
+        ...
+
     @property
-    def shape(self) -> tuple[int | None, ...]: ...
+    def shape(self) -> tuple[int | None, ...]:
+        """Its dimensions; one that may vary is None."""
+        ...
 
 
 class Network(Protocol):
     """The part of an engine that the stages use; any engine fits."""
 
     @property
-    def inputs(self) -> Mapping[str, Tensor]: ...
+    def inputs(self) -> Mapping[str, Tensor]:
+        """By name."""
+        ...
+
     @property
-    def outputs(self) -> Mapping[str, Tensor]: ...
+    def outputs(self) -> Mapping[str, Tensor]:
+        """By name, in the network's own order."""
+        ...
+
     @property
-    def max_batch(self) -> int: ...
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]: ...
+    def max_batch(self) -> int:
+        """Most pictures in one call."""
+        ...
+
+    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the network; may be called from several threads at once."""
+        ...
 
 
-def only_input(network: Network) -> Tensor:
-    """Return the one image input, [B, 3, H, W]."""
-    (tensor,) = network.inputs.values()
-    return tensor
+def picture_input(network: Network, name: str) -> Tensor:
+    """Return a network's one input, [B, 3, H, W].
+
+    Raises ModelError, naming the network ``name``, where it has other inputs or its batch is fixed to more than one
+    picture.
+    """
+    shapes = [tensor.shape for tensor in network.inputs.values()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (None, 3):
+        raise ModelError("the network takes no pictures", where=name, asked="one input [B, 3, H, W]", found=shapes)
+    if shapes[0][0] not in (None, 1):
+        raise ModelError(
+            "the network's batch has a fixed size",
+            where=name,
+            found=shapes[0],
+            remedy="Convert it with a batch of 1 or a varying batch.",
+        )
+    return next(iter(network.inputs.values()))
 
 
 def fill_planes(planes: Array, image: Array, colour: Literal["rgb", "bgr"], mean: Sequence[float], std: float) -> None:
@@ -45,22 +75,22 @@ def fill_planes(planes: Array, image: Array, colour: Literal["rgb", "bgr"], mean
 
     Parameters
     ----------
-    planes: float32 [3, H, W], filled with (pixel - mean) / std in the network's channel order.
-    image: uint8 [h, w, 3] BGR with h <= H and w <= W, placed at the top left; what is beyond it becomes the value of a black pixel,
-        as if the picture had been padded with zeros.
-    mean: in the network's own channel order.
+    planes: float32 [3, H, W]; gets (pixel - mean) / std in the network's channel order.
+    image: uint8 [h, w, 3] BGR, h <= H and w <= W. It lies at the top left; the rest becomes what black pixels would
+        give.
+    colour: the network's channel order.
+    mean: in the network's channel order.
     """
     height, width = image.shape[:2]
-    order = (2, 1, 0) if colour == "rgb" else (0, 1, 2)
-    factor = np.float32(1.0 / std)
     channels = cv2.split(image)
-    for plane, source, channel_mean in zip(planes, order, mean, strict=True):
+    factor = np.float32(1.0 / std)
+    for plane, channel, middle in zip(planes, channels[::-1] if colour == "rgb" else channels, mean, strict=True):
         part = plane[:height, :width]
-        if channel_mean or std != 1.0:
-            np.subtract(channels[source], np.float32(channel_mean), out=part, dtype=np.float32)
+        if middle or std != 1.0:
+            np.subtract(channel, np.float32(middle), out=part, dtype=np.float32)
             part *= factor
         else:
-            part[...] = channels[source]
-        black = np.float32(-channel_mean) * factor
+            part[...] = channel
+        black = np.float32(-middle) * factor
         plane[height:] = black
         plane[:height, width:] = black

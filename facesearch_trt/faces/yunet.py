@@ -1,4 +1,4 @@
-"""Reads YuNet: one anchor-free prediction per cell at strides 8, 16 and 32.
+"""Reads YuNet: one prediction per cell, without anchors, at strides 8, 16 and 32.
 
 Source: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", and OpenCV's FaceDetectorYN.
 """
@@ -17,19 +17,24 @@ from .network import Tensor
 __all__ = ["YuNetDecoder"]
 
 _STRIDES = (8, 16, 32)
-_HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+_HEADS = ("cls", "obj", "bbox", "kps")
 
 
 class YuNetDecoder:
-    """Decoder of ``cls_s``, ``obj_s`` [B, n, 1], ``bbox_s`` [B, n, 4] and ``kps_s`` [B, n, 10] for the strides s, cells row by row."""
+    """Decoder of ``cls_s`` and ``obj_s`` [B, n, 1], ``bbox_s`` [B, n, 4], ``kps_s`` [B, n, 10] for the three strides s.
 
-    box_edge_px = 0.0
+    The n cells lie row by row.
 
-    def check(self, outputs: Mapping[str, Tensor]) -> None:
-        """Raise ModelError where one of the twelve outputs is missing."""
-        wanted = {f"{head}_{stride}" for head in _HEADS for stride in _STRIDES}
-        if not wanted <= outputs.keys():
-            raise ModelError("the network is no YuNet", asked=f"outputs {sorted(wanted)}", found=list(outputs))
+    Raises ModelError where a network lacks one of these outputs.
+    """
+
+    edge_px = 0.0
+    batched = True
+
+    def __init__(self, outputs: Mapping[str, Tensor]) -> None:
+        wanted = [f"{head}_{stride}" for head in _HEADS for stride in _STRIDES]
+        if not set(wanted) <= outputs.keys():
+            raise ModelError("the network is no YuNet", asked=f"outputs {wanted}", found=list(outputs))
 
     def decode(
         self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
@@ -39,16 +44,14 @@ class YuNetDecoder:
 
 
 def _level(outputs: Mapping[str, Array], index: int, net_width: int, stride: int, threshold: float) -> Candidates:
-    face, presence, box, points = (
-        outputs[f"{head}_{stride}"][index].reshape(-1, values) for head, values in _HEADS.items()
-    )
-    scores = np.sqrt(np.clip(face[:, 0], 0, 1) * np.clip(presence[:, 0], 0, 1))
+    face, presence, box, points = (outputs[f"{head}_{stride}"][index] for head in _HEADS)
+    scores = np.sqrt(np.clip(face, 0, 1) * np.clip(presence, 0, 1)).ravel()
     cells = np.flatnonzero(scores >= threshold)
     rows, columns = np.divmod(cells, net_width // stride)
-    corner = np.stack([columns, rows], axis=1).astype(np.float32)
-    centre = (corner + box[cells, :2]) * stride
-    # A broken network's exp may overflow; what is not finite is dropped with the other useless candidates.
+    corner = np.array([columns, rows], np.float32).T
+    centre = (corner + box[cells, :2]) * np.float32(stride)
+    # A broken network may overflow; what is not finite is dropped later, with all that is no face.
     with np.errstate(over="ignore"):
         half = np.exp(box[cells, 2:]) * np.float32(stride / 2)
-    landmarks = (corner[:, None] + points[cells].reshape(-1, 5, 2)) * stride
+    landmarks = (corner[:, None] + points[cells].reshape(-1, 5, 2)) * np.float32(stride)
     return Candidates(np.concatenate([centre - half, centre + half], axis=1), scores[cells], landmarks)

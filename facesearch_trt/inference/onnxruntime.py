@@ -35,8 +35,8 @@ class OnnxRuntimeEngine:
     Parameters
     ----------
     path: the ONNX file.
-    threads: threads that one ``infer`` call spreads its work over. With 1 the call works in the calling thread alone; calling from
-        several threads then uses the cores with less loss than one call on all of them.
+    threads: threads that one ``infer`` call spreads its work over. With 1 the call works in the calling thread alone;
+        calling from several threads then uses the cores with less loss than one call on all of them.
     providers: execution providers in order of preference. Each has to be there and to accept the network.
 
     Raises EngineError where the file cannot be loaded or a provider is missing.
