@@ -80,7 +80,9 @@ class Tools:
         entry, wanted = self.embedder_entry, self.options.similarity_threshold
         if wanted is None:
             return entry.similarity, entry.similarity_strict
-        return wanted, max(wanted, entry.similarity_strict)
+        # The safe side keeps its distance, as far as cosines go.
+        gap = entry.similarity_strict - entry.similarity
+        return wanted, min(wanted + gap, (wanted + 1) / 2)
 
     @property
     def backend(self) -> str:

