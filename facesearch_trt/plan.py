@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import InputError
+from .errors import DecodeError, InputError
 from .store.record import RunRecord, Source
 from .store.schema import STEPS, StepName
 from .types import Clip
@@ -21,16 +21,19 @@ __all__ = ["fingerprint", "parameters", "planned_keys", "source_of", "step_key"]
 def source_of(clip: Clip, record: RunRecord | None) -> Source:
     """Return the clip as it is now, or as it was recorded when only its results are at hand.
 
-    Raises InputError where neither is there.
+    Raises InputError where neither is there, DecodeError where the clip cannot be read any more.
     """
     if clip.source is None:
         if record is None or record.source is None:
             raise InputError("neither a clip nor usable results are here", where=clip.output, remedy="Give the clip itself.")
         return record.source
-    if clip.kind == "video":
-        stat = clip.source.stat()
-        return Source(clip.source.name, stat.st_size, stat.st_mtime_ns)
-    stats = [path.stat() for path in images_of(clip.source)]
+    try:
+        if clip.kind == "video":
+            stat = clip.source.stat()
+            return Source(clip.source.name, stat.st_size, stat.st_mtime_ns)
+        stats = [path.stat() for path in images_of(clip.source)]
+    except OSError as error:
+        raise DecodeError("cannot be read", where=clip.source, found=error.strerror, remedy="Check that it is still there.") from error
     return Source(clip.source.name, sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0))
 
 
