@@ -24,6 +24,8 @@ _SKIP_BYTES = 1 << 16
 
 
 def _failed(url: str, error: object, by_hand: str) -> FetchError:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the response too, and would keep its socket as long as our error lives
     remedy = f"Check the network (a proxy is taken from https_proxy), or {by_hand[0].lower()}{by_hand[1:]}"
     return FetchError("could not be fetched", where=url, found=error, remedy=remedy)
 
