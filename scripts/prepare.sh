@@ -85,7 +85,8 @@ prepare() {
   stamp=$venv/.facesearch-$(printf '%s' "${extras:-run}" | tr ',' '-')
   wanted=$(cat "$REPOSITORY/setup.cfg" "$REPOSITORY/pyproject.toml" | sha256sum)
   # Two starts at once: the second waits and finds the work done.
-  exec 9>"$REPOSITORY/.prepare.lock" 2>/dev/null && flock 9
+  # In a checkout that cannot be written there is nothing to prepare, and so nothing to wait for.
+  if { exec 9>"$REPOSITORY/.prepare.lock"; } 2>/dev/null; then flock 9; fi
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     [ -x "$venv/bin/python" ] || {
       say "making a virtual environment in $venv with $("$python" --version)"
@@ -96,6 +97,6 @@ prepare() {
       die "pip could not install the packages of setup.cfg. Its own words are above; check the network or the package index, then run this again."
     printf '%s' "$wanted" >"$stamp"
   fi
-  exec 9>&- 2>/dev/null || true
+  { exec 9>&-; } 2>/dev/null
   PYTHON=$venv/bin/python
 }

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = _parser(arguments[0] if arguments else None).parse_args(arguments)
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__name__.split(".")[0]):
+            raise
         print(
             f"facesearch: the Python package {error.name!r} is not installed in {sys.executable}. "
             "Run ./pipeline.sh once, or: pip install -r requirements.txt",
