@@ -67,7 +67,8 @@ class ClipStore:
         The results of these steps and of those that build on them are replaced at the commit. Raises StoreError where
         the directory cannot be written, another process is writing it, or a step before the first is not done.
         """
-        for step in schema.STEPS[: min(map(schema.STEPS.index, keys))]:
+        first = schema.in_a_row(keys)[0]
+        for step in schema.STEPS[: schema.STEPS.index(first)]:
             self._require(step)
         return ClipWriter(self.directory, keys)
 

@@ -58,10 +58,12 @@ def read_png(path: Path, *, step: StepName) -> Array:
     Raises StoreError, with ``step`` to do again, where there is none.
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except OSError as error:
         raise StoreError("cannot read a picture", where=path, found=error.strerror, remedy=redo(step)) from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    # Some versions of OpenCV give what they could read of a file that ends early.
+    whole = data.endswith(_chunk(b"IEND", b""))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
     if image is None:
         raise StoreError("the picture is damaged", where=path, remedy=redo(step))
     image.flags.writeable = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,7 @@ __all__ = [
     "Table",
     "chip_file",
     "frame_file",
+    "in_a_row",
     "redo",
     "rounded",
 ]
@@ -68,6 +69,16 @@ EMBEDDINGS_FILE = "embeddings.pth"
 CHIPS_DIRECTORY = "faces"
 FRAME_PATTERN = re.compile(r"frame_\d{4,}\.png")
 CHIP_PATTERN = re.compile(r"frame_\d{4,}_face_\d{2,}\.png")
+
+
+def in_a_row(steps: Iterable[str]) -> tuple[StepName, ...]:
+    """Return steps in their order. Raises ValueError where they are not one step or several that follow one another."""
+    asked = list(steps)
+    found = tuple(step for step in STEPS if step in asked)
+    first = STEPS.index(found[0]) if found else 0
+    if not found or len(found) != len(asked) or found != STEPS[first : first + len(found)]:
+        raise ValueError(f"not one step or several in a row: {asked}")
+    return found
 
 
 def frame_file(frame_num: int) -> str:

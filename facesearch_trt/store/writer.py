@@ -47,14 +47,11 @@ class ClipWriter:
     """
 
     def __init__(self, directory: Path, keys: Mapping[StepName, str]) -> None:
-        steps = [step for step in schema.STEPS if step in keys]
-        first = schema.STEPS.index(steps[0]) if steps else 0
-        if not steps or len(steps) != len(keys) or tuple(steps) != schema.STEPS[first : first + len(steps)]:
-            raise ValueError(f"not one step or several in a row: {list(keys)}")
+        steps = schema.in_a_row(keys)
         self._keys = dict(keys)
         self._directory = directory
         self._staging = Staging(directory)
-        found = read_record(directory) if first else None
+        found = None if "frames" in keys else read_record(directory)
         self.record = RunRecord() if found is None else found
         self._missing = set(steps)
         self._pictures: list[PictureWriter] = []

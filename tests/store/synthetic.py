@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,11 +83,12 @@ def single_pass(
     crops: bool = True,
     every: int = 1,
     seed: int = 0,
+    keys: Mapping[StepName, str] = KEYS,
     passed: list[Frame] | None = None,
 ) -> ClipStore:
     """Do all steps at once; ``passed`` collects the frames as the identity stage sees them."""
     store = ClipStore(directory)
-    with ThreadPoolExecutor(2) as pool, store.begin(KEYS) as writer:
+    with ThreadPoolExecutor(2) as pool, store.begin(keys) as writer:
         stream = detect(frames(count, every=every, seed=seed), seed=seed)
         stream = writer.write_frames(stream, keep=keep, png_compression=1, executor=pool)
         stream = writer.write_faces(stream, executor=pool, crops=crops)
@@ -100,28 +101,44 @@ def single_pass(
     return store
 
 
-def stepwise(directory: Path, count: int = 20, *, keep: Keep = "all", every: int = 1, seed: int = 0) -> ClipStore:
+def stepwise(
+    directory: Path,
+    count: int = 20,
+    *,
+    keep: Keep = "all",
+    every: int = 1,
+    seed: int = 0,
+    keys: Mapping[StepName, str] = KEYS,
+) -> ClipStore:
+    """Do the steps one by one, over what the step before stored; those that are done are skipped."""
     store = ClipStore(directory)
+
+    def todo(step: StepName) -> bool:
+        return not store.is_done(step, keys[step])
+
     with ThreadPoolExecutor(2) as pool:
-        with store.begin({"frames": "k1"}) as writer:
-            exhaust(
-                writer.write_frames(frames(count, every=every, seed=seed), keep="all", png_compression=1, executor=pool)
-            )
-            _fill(writer.record)
-            writer.commit()
-        with store.begin({"faces": "k2"}) as writer:
-            exhaust(writer.write_faces(detect(store.load_frames(executor=pool), seed=seed), executor=pool))
-            writer.keep_pictures(keep)
-            writer.commit()
-        with store.begin({"embeddings": "k3"}) as writer:
-            chips = store.load_faces(with_chips=True, with_embeddings=False, executor=pool)
-            exhaust(writer.write_embeddings(embed(chips), model="net", dimension=DIMENSION))
-            writer.commit()
-        with store.begin({"identity": "k4"}) as writer:
-            identify = Identify()
-            identify(store.load_faces(with_chips=False, with_embeddings=True))
-            writer.write_identity(*identify.finish())
-            writer.commit()
+        if todo("frames"):
+            with store.begin({"frames": keys["frames"]}) as writer:
+                source = frames(count, every=every, seed=seed)
+                exhaust(writer.write_frames(source, keep="all", png_compression=1, executor=pool))
+                _fill(writer.record)
+                writer.commit()
+        if todo("faces"):
+            with store.begin({"faces": keys["faces"]}) as writer:
+                exhaust(writer.write_faces(detect(store.load_frames(executor=pool), seed=seed), executor=pool))
+                writer.keep_pictures(keep)
+                writer.commit()
+        if todo("embeddings"):
+            with store.begin({"embeddings": keys["embeddings"]}) as writer:
+                chips = store.load_faces(with_chips=True, with_embeddings=False, executor=pool)
+                exhaust(writer.write_embeddings(embed(chips), model="net", dimension=DIMENSION))
+                writer.commit()
+        if todo("identity"):
+            with store.begin({"identity": keys["identity"]}) as writer:
+                identify = Identify()
+                identify(store.load_faces(with_chips=False, with_embeddings=True))
+                writer.write_identity(*identify.finish())
+                writer.commit()
     return store
 
 

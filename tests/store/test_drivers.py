@@ -30,7 +30,7 @@ def test_same_files(tmp_path: Path, keep: Keep, every: int) -> None:
 def test_steps_one_by_one_over_a_single_pass(tmp_path: Path, keep: Keep) -> None:
     """Redoing later steps over other results leaves nothing of these."""
     single_pass(tmp_path / "a.pipeline", keep=keep)
-    single_pass(tmp_path / "b.pipeline", count=30, seed=5)
+    single_pass(tmp_path / "b.pipeline", count=30, seed=5, keys=dict.fromkeys(KEYS, "before"))
     stepwise(tmp_path / "b.pipeline", keep=keep)
     assert contents(tmp_path / "a.pipeline") == contents(tmp_path / "b.pipeline")
 
