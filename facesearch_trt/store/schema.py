@@ -33,7 +33,6 @@ __all__ = [
     "FRAME_PATTERN",
     "IDENTITY",
     "QUALITY",
-    "QUALITY_DECIMALS",
     "RECORD_FILE",
     "SHOTS",
     "STEPS",
@@ -96,9 +95,13 @@ def redo(step: StepName) -> str:
     return f"Run {COMMANDS[step]} (or run_pipeline.py) with --force on this clip."
 
 
-def rounded(values: Array, decimals: int) -> Array:
-    """Return ``values`` as the float32 that reading their cells back gives; never a negative zero."""
-    result: Array = (np.round(np.asarray(values, np.float64), decimals) + 0.0).astype(np.float32)
+def rounded(values: Array, decimals: int | Array) -> Array:
+    """Return ``values`` as the float32 that reading their cells back gives; never a negative zero.
+
+    ``decimals`` is one number or one for each column.
+    """
+    scale = np.power(10.0, decimals)
+    result: Array = (np.rint(np.asarray(values, np.float64) * scale) / scale + 0.0).astype(np.float32)
     return result
 
 
@@ -256,15 +259,12 @@ IDENTITY = Table(
 FACES_IDENTIFIED = Table("faces.csv", "identity", (*FACES_EMBEDDED.columns, *IDENTITY.columns[1:]), FACES_EMBEDDED)
 """``faces.csv`` after the identity step."""
 
-QUALITY_DECIMALS = (2, 4, 4, 4)
-"""Digits of the columns of QUALITY_COLUMNS."""
-
 QUALITY = Table(
     "quality.csv",
     "faces",
     (
         Column("face_num", "int64"),
-        *(Column(name, "float32", digits) for name, digits in zip(QUALITY_COLUMNS, QUALITY_DECIMALS, strict=True)),
+        *(Column(name, "float32", 2 if name == "size_px" else 4) for name in QUALITY_COLUMNS),
     ),
 )
 """How well each face of ``faces.csv`` can be recognised; row i of both is the same face."""

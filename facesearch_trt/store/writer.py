@@ -161,16 +161,17 @@ class ClipWriter:
                 (self._staging.new / schema.CHIPS_DIRECTORY).mkdir()
         face_num = 0
         for frame in frames:
-            faces = frame.faces = _rounded(frame, self._directory)
+            faces, cells = _rounded(frame, self._directory)
+            frame.faces = faces
             files = [schema.chip_file(frame.frame_num, i) if crops else "" for i in range(len(faces))]
             if crops and files:
                 if faces.chips is None:
                     raise ValueError(f"the faces of frame {frame.frame_num} have no chips")
                 pictures.submit([self._staging.new / file for file in files], list(faces.chips), png_compression)
             with storing(self._directory):
-                for cells, weights, file in zip(_cells(faces), _quality(faces), files, strict=True):
-                    table.row(face_num, frame.frame_num, *cells, file)
-                    quality.row(face_num, *weights)
+                for values, file in zip(cells, files, strict=True):
+                    table.row(face_num, frame.frame_num, *values[:15], file)
+                    quality.row(face_num, *values[15:])
                     face_num += 1
             if drop_chips:
                 faces.chips = None
@@ -290,43 +291,29 @@ class _Shots:
             self.table.row(self._shot, self._first[0], self._last[0], self._first[1], self._last[1])
 
 
-def _rounded(frame: Frame, directory: Path) -> FaceBatch:
-    """Return a frame's faces with the values that their cells give back."""
-    faces = frame.faces
-    quality = faces.quality
-    if quality is None:
-        if len(faces):
-            raise ValueError(f"the faces of frame {frame.frame_num} have no quality")
-        quality = np.zeros((0, len(schema.QUALITY_DECIMALS)), np.float32)
-    columns = [schema.rounded(quality[:, i], digits) for i, digits in enumerate(schema.QUALITY_DECIMALS)]
-    result = replace(
-        faces,
-        boxes=schema.rounded(faces.boxes, 2),
-        scores=schema.rounded(faces.scores, 4),
-        landmarks=schema.rounded(faces.landmarks, 2),
-        quality=np.stack(columns, axis=1),
-    )
-    for values in (result.boxes, result.scores, result.landmarks, result.quality):
-        _check_finite(values, "the detector", frame, directory)
-    return result
+_DECIMALS = np.array([column.decimals for column in (*schema.FACES.columns[2:-1], *schema.QUALITY.columns[1:])])
 
 
-def _check_finite(values: Array | None, source: str, frame: Frame, directory: Path) -> None:
-    if not np.isfinite(values).all():  # type: ignore[arg-type]
+def _rounded(frame: Frame, directory: Path) -> tuple[FaceBatch, list[list[float]]]:
+    """Return a frame's faces with the values that their cells give back, and these values, a list for each face."""
+    faces, count = frame.faces, len(frame.faces)
+    if not count:
+        return faces, []
+    if faces.quality is None:
+        raise ValueError(f"the faces of frame {frame.frame_num} have no quality")
+    parts = (faces.boxes, faces.scores[:, None], faces.landmarks.reshape(count, 10), faces.quality)
+    values = schema.rounded(np.concatenate(parts, axis=1), _DECIMALS)
+    _check_finite(values, "the detector", frame, directory)
+    landmarks = values[:, 5:15].reshape(count, 5, 2)
+    batch = replace(faces, boxes=values[:, :4], scores=values[:, 4], landmarks=landmarks, quality=values[:, 15:])
+    cells: list[list[float]] = values.tolist()
+    return batch, cells
+
+
+def _check_finite(values: Array, source: str, frame: Frame, directory: Path) -> None:
+    if not np.isfinite(values).all():
         raise StoreError(
             f"frame {frame.frame_num}: {source} gave a value that is not finite",
             where=directory,
             remedy="Check the model and its engine with `facesearch doctor`, or use another backend.",
         )
-
-
-def _cells(faces: FaceBatch) -> list[list[float]]:
-    points = faces.landmarks.reshape(len(faces), 10)
-    result: list[list[float]] = np.concatenate([faces.boxes, faces.scores[:, None], points], axis=1).tolist()
-    return result
-
-
-def _quality(faces: FaceBatch) -> list[list[float]]:
-    assert faces.quality is not None
-    result: list[list[float]] = faces.quality.tolist()
-    return result

@@ -1,4 +1,4 @@
-"""A disk that is full, at any moment, or read-only: one line names the directory and the remedy, and nothing is lost."""
+"""A disk that is full, at any moment, or read-only: one line names the directory and the remedy; nothing is lost."""
 
 from __future__ import annotations
 
