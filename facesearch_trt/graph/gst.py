@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import BackendError, DecodeError, StallError
 from ..types import Array
 
-__all__ = ["PACKAGES", "Graph", "codec_name", "gstreamer", "mapped", "pts_s_of"]
+__all__ = ["PACKAGES", "Graph", "bounded", "codec_name", "gstreamer", "mapped", "pts_s_of", "words_of"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -284,3 +284,18 @@ def _bounded(function: Callable[[], T], timeout_s: float) -> T | None:
     thread.start()
     thread.join(timeout_s)
     return result[0] if result else None
+
+
+def words_of(message: Any) -> str:
+    """Return what an error or warning on the bus says, in the element's own words."""
+    is_error = message.type == gstreamer().MessageType.ERROR
+    error, debug = message.parse_error() if is_error else message.parse_warning()
+    return _words(message.src.get_name() if message.src is not None else "GStreamer", error.message, debug)
+
+
+def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
+    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own.
+
+    For calls that can hang in the system, as opening a file on a dead network mount does.
+    """
+    return _bounded(function, timeout_s)
