@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..types import Array, FaceBatch, Frame
 from .deep_sort import TrackerSettings
@@ -206,6 +205,7 @@ def _iou(one: Array, other: Array) -> Array:
 def _norfair_tracker(owner: FaceTracker) -> Any:
     from norfair import OptimizedKalmanFilterFactory, Tracker
     from norfair.distances import VectorizedDistance
+    from scipy.optimize import linear_sum_assignment
 
     settings = owner._settings
 

@@ -1,0 +1,138 @@
+"""Whole test clips of several kinds, made of portrait photos by testbench.py.
+
+usage: testbench_clips.py PHOTOS OUT [--kind street] [--seed 0] [--width 1280] [--height 720]
+
+PHOTOS has a directory per person with photos of one face each. OUT gets the clip as .mp4 and its truth as .csv.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+try:
+    from testbench import Actor, Array, Backdrop, Key, Portrait, Scene
+except ImportError:
+    from benchmarks.testbench import Actor, Array, Backdrop, Key, Portrait, Scene
+
+Random = np.random.Generator
+
+
+def backdrop(rng: Random, width: int, height: int, *, darkness: float = 1.0) -> Backdrop:
+    """Return a made-up wall with large shapes: nothing that looks like a face."""
+    image = cv2.resize(rng.integers(40, 200, (4, 6, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    for _ in range(25):
+        at = rng.integers(0, [width, height])
+        extent = rng.integers(width // 40, width // 6, 2)
+        colour = rng.integers(30, 220, 3).tolist()
+        cv2.rectangle(image, at.tolist(), (at + extent).tolist(), colour, -1 if rng.random() < 0.6 else 3)
+    return Backdrop((cv2.GaussianBlur(image, (0, 0), 2) * darkness).astype(np.uint8))
+
+
+def _looks(rng: Random) -> dict[str, object]:
+    """Return how a person looks in a scene: light, pose and sharpness."""
+    gain = float(rng.uniform(0.6, 1.25))
+    blur = float(rng.uniform(0.01, 0.03)) if rng.random() < 0.25 else 0.0
+    return {
+        "mirrored": bool(rng.random() < 0.4),
+        "nod": float(rng.uniform(0, 12)),
+        "turn": float(rng.uniform(0, 0.25)),
+        "gain": (gain, gain * float(rng.uniform(0.7, 1.2))),
+        "blur": (0.0, blur) if rng.random() < 0.5 else (blur, 0.0),
+        "phase": float(rng.random()),
+    }
+
+
+def street(
+    people: dict[str, list[Portrait]], rng: Random, width: int, height: int, *, walkers: int = 7, length: int = 240
+) -> list[Scene]:
+    """One long shot: people cross in both directions at different depths, some come back later the other way."""
+    names = [str(name) for name in rng.permutation(sorted(people))[:walkers]]
+    actors = []
+    for name in names + names[: walkers // 3]:
+        again = any(actor.portrait.person == name for actor in actors)
+        size = height * float(rng.uniform(0.08, 0.2))
+        level = height * float(rng.uniform(0.3, 0.5))
+        start = float(rng.uniform(0.55, 0.6)) * length if again else float(rng.uniform(0, 0.25)) * length
+        speed = width / float(rng.uniform(0.3, 0.45) * length) * (1 if rng.random() < 0.5 else -1)
+        steps = np.linspace(0, (width + 4 * size) / abs(speed), 9)
+        begin = -2 * size if speed > 0 else width + 2 * size
+        bob = rng.uniform(-0.06, 0.06, len(steps)) * size
+        keys = tuple(
+            Key(start + float(t), begin + speed * float(t), level + float(b), size)
+            for t, b in zip(steps, bob, strict=True)
+        )
+        actors.append(Actor(_one(people[name], rng), keys, depth=-size, **_looks(rng)))  # type: ignore[arg-type]
+    return [Scene(length, backdrop(rng, width, height), tuple(actors))]
+
+
+def talk(
+    people: dict[str, list[Portrait]], rng: Random, width: int, height: int, *, cast: int = 5, shots: int = 9
+) -> list[Scene]:
+    """Shots of one to three people of a small cast, at different distances, with cuts, dissolves and fades."""
+    names = [str(name) for name in rng.permutation(sorted(people))[:cast]]
+    sets = [backdrop(rng, width, height, darkness=float(rng.uniform(0.4, 1.0))) for _ in range(3)]
+    scenes = []
+    for shot in range(shots):
+        seen = rng.permutation(names)[: int(rng.integers(1, 4))] if shot else np.array(names[:3])
+        length = int(rng.integers(20, 50))
+        size = height * float(rng.uniform(0.12, 0.45 if len(seen) == 1 else 0.28))
+        actors = []
+        for place, name in enumerate(seen):
+            x = width * (place + 1) / (len(seen) + 1)
+            y = height * float(rng.uniform(0.35, 0.45))
+            drift = rng.normal(0, 0.25 * size, (4, 2))
+            grow = rng.uniform(0.95, 1.1, 4)
+            keys = tuple(
+                Key(float(t), x + float(d[0]), y + float(d[1]), size * float(g))
+                for t, d, g in zip(np.linspace(0, length, 4), drift, grow, strict=True)
+            )
+            actors.append(Actor(_one(people[str(name)], rng), keys, depth=float(place), **_looks(rng)))  # type: ignore[arg-type]
+        enter = str(rng.choice(["cut", "cut", "cut", "dissolve", "fade"]))
+        scenes.append(Scene(length, sets[int(rng.integers(3))], tuple(actors), enter=enter))  # type: ignore[arg-type]
+    return scenes
+
+
+def crossing(people: dict[str, list[Portrait]], rng: Random, width: int, height: int) -> list[Scene]:
+    """Pairs that cross at nearly the same size and height again and again: the nearer hides the farther."""
+    scenes = []
+    names = [str(name) for name in rng.permutation(sorted(people))[:4]]
+    for first, second in ((0, 1), (2, 3), (1, 2)):
+        size = height * float(rng.uniform(0.15, 0.25))
+        y = height * 0.4
+        times = np.linspace(0, 90, 7)
+        swing = width * 0.28 * np.cos(np.pi * np.arange(7) / 2 * 1.0001)
+        pair = []
+        for name, sign, depth in ((names[first], 1, 0.0), (names[second], -1, 1.0)):
+            keys = tuple(
+                Key(float(t), width / 2 + sign * float(s), y + float(rng.normal(0, 0.05 * size)), size)
+                for t, s in zip(times, swing, strict=True)
+            )
+            pair.append(Actor(_one(people[name], rng), keys, depth=depth, **_looks(rng)))  # type: ignore[arg-type]
+        scenes.append(Scene(90, backdrop(rng, width, height), tuple(pair)))
+    return scenes
+
+
+def pan(photos: Sequence[Backdrop], rng: Random, width: int, height: int, *, length: int = 70) -> list[Scene]:
+    """Group photos moved past the camera, there and back, some twice."""
+    scenes = []
+    for photo in [*photos, photos[0]]:
+        tall, wide = photo.image.shape[:2]
+        size = min(wide, tall * width / height) * float(rng.uniform(0.55, 0.8))
+        y = (tall - size * height / width) * float(rng.uniform(0.1, 0.4))
+        ends = [0.0, wide - size]
+        if rng.random() < 0.5:
+            ends.reverse()
+        camera = (Key(0, ends[0], y, size), Key(length * 0.5, ends[1], y, size), Key(length, ends[0], y, size * 0.95))
+        scenes.append(Scene(length, photo, camera=camera))
+    return scenes
+
+
+def _one(portraits: list[Portrait], rng: Random) -> Portrait:
+    return portraits[int(rng.integers(len(portraits)))]
+
+
+KINDS: dict[str, Callable[..., list[Scene]]] = {"street": street, "talk": talk, "crossing": crossing}
