@@ -120,10 +120,13 @@ def _image(frame: Frame) -> Array:
 def _groups(frames: Iterable[Frame], batch: int) -> Iterator[list[Frame]]:
     group: list[Frame] = []
     for frame in frames:
-        if group and (len(group) >= batch or _image(frame).shape != _image(group[0]).shape):
+        if group and _image(frame).shape != _image(group[0]).shape:
             yield group
             group = []
         group.append(frame)
+        if len(group) >= batch:
+            yield group
+            group = []
     if group:
         yield group
 

@@ -77,7 +77,7 @@ class OnnxRuntimeEngine:
                     f"input {name!r} does not fit the network",
                     where=self._path,
                     asked=f"{array.dtype} {list(array.shape)}",
-                    found=f"{spec.dtype} {['any' if size is None else size for size in spec.shape]}",
+                    found=f"{spec.dtype} [{', '.join('any' if size is None else str(size) for size in spec.shape)}]",
                 )
 
     def __enter__(self) -> OnnxRuntimeEngine:

@@ -42,36 +42,36 @@ class Double:
 
 
 def detector_spec(decoder: str = "yunet", **changes: object) -> DetectorSpec:
-    values = dict(
-        name="double",
-        onnx=Path("double.onnx"),
-        sha256="0" * 64,
-        licence="none",
-        decoder=decoder,
-        colour="bgr",
-        mean=(0.0, 0.0, 0.0),
-        std=1.0,
-        multiple=32,
-        score_threshold=0.5,
-    )
+    values = {
+        "name": "double",
+        "onnx": Path("double.onnx"),
+        "sha256": "0" * 64,
+        "licence": "none",
+        "decoder": decoder,
+        "colour": "bgr",
+        "mean": (0.0, 0.0, 0.0),
+        "std": 1.0,
+        "multiple": 32,
+        "score_threshold": 0.5,
+    }
     return DetectorSpec(**(values | changes))  # type: ignore[arg-type]
 
 
 def embedder_spec(**changes: object) -> EmbedderSpec:
-    values = dict(
-        name="double",
-        onnx=Path("double.onnx"),
-        sha256="0" * 64,
-        licence="none",
-        template="arcface",
-        chip_size=8,
-        colour="rgb",
-        mean=(0.0, 0.0, 0.0),
-        std=1.0,
-        dimension=4,
-        similarity=0.5,
-        similarity_strict=0.6,
-    )
+    values = {
+        "name": "double",
+        "onnx": Path("double.onnx"),
+        "sha256": "0" * 64,
+        "licence": "none",
+        "template": "arcface",
+        "chip_size": 8,
+        "colour": "rgb",
+        "mean": (0.0, 0.0, 0.0),
+        "std": 1.0,
+        "dimension": 4,
+        "similarity": 0.5,
+        "similarity_strict": 0.6,
+    }
     return EmbedderSpec(**(values | changes))  # type: ignore[arg-type]
 
 

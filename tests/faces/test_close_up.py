@@ -1,4 +1,4 @@
-"""Faces that fill the picture: a second look at a small size places them better (the fault of detectors at 640 and more)."""
+"""Faces that fill the picture, which detectors place badly at 640 px and more; a second, small look does better."""
 
 from __future__ import annotations
 

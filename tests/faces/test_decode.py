@@ -130,15 +130,29 @@ def test_centerface_in_another_order_is_refused() -> None:
         CenterFaceDecoder(dict(reversed(CENTERFACE_OUTPUTS.items())))
 
 
+def maps_of_nothing(channels: int) -> Array:
+    return np.zeros((1, channels, 16, 16), np.float32)
+
+
+def rows_of_nothing(stride: int, values: int) -> Array:
+    return np.zeros((1, 2 * (64 // stride) ** 2, values), np.float32)
+
+
 @pytest.mark.parametrize(
-    ("name", "decoder", "empty"),
+    ("decoder", "empty"),
     [
-        ("centerface", CenterFaceDecoder(CENTERFACE_OUTPUTS), {name: np.zeros((1, spec.shape[1] or 0, 16, 16), np.float32) for name, spec in CENTERFACE_OUTPUTS.items()}),
-        ("yunet", YuNetDecoder(YUNET_OUTPUTS), yunet_answer([])(np.zeros((1, 3, 64, 64), np.float32))),
-        ("scrfd", ScrfdDecoder(SCRFD_OUTPUTS), {name: np.zeros((1, 2 * (64 // int(name[1:])) ** 2, spec.shape[2] or 0), np.float32) for name, spec in SCRFD_OUTPUTS.items()}),
+        (
+            CenterFaceDecoder(CENTERFACE_OUTPUTS),
+            {name: maps_of_nothing(spec.shape[1] or 0) for name, spec in CENTERFACE_OUTPUTS.items()},
+        ),
+        (YuNetDecoder(YUNET_OUTPUTS), yunet_answer([])(np.zeros((1, 3, 64, 64), np.float32))),
+        (
+            ScrfdDecoder(SCRFD_OUTPUTS),
+            {name: rows_of_nothing(int(name[1:]), spec.shape[2] or 0) for name, spec in SCRFD_OUTPUTS.items()},
+        ),
     ],
-)  # fmt: skip
-def test_nothing_found(name: str, decoder: Decoder, empty: dict[str, Array]) -> None:
+)
+def test_nothing_found(decoder: Decoder, empty: dict[str, Array]) -> None:
     found = decoder.decode(empty, 0, (64, 64), 0.5)
     assert [column.shape for column in found] == [(0, 4), (0,), (0, 5, 2)]
     assert [column.dtype for column in found] == [np.float32] * 3

@@ -107,7 +107,7 @@ def test_chips_are_those_of_norm_crop(insightface: Any) -> None:
     points[0] = upright[[1, 0, 2, 4, 3]] + 100
     chips = Aligner("arcface", 112).chips(image, points)
     for chip, one in zip(chips, points, strict=True):
-        # InsightFace computes its transform in single precision, and the warp goes in steps of 1/32 px: few differ by one.
+        # InsightFace computes its transform in single precision; the warp goes in steps of 1/32 px, and few differ.
         different = np.abs(chip.astype(int) - face_align.norm_crop(image, one))
         assert different.max() <= 256 / 32
         assert np.count_nonzero(different) <= 0.002 * chip.size

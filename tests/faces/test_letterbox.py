@@ -60,7 +60,7 @@ def test_apply_gives_the_network_its_size(width: int, height: int, long_side: in
 def test_pixel_centres_map_by_one_scale(width: int, height: int, net: tuple[int, int]) -> None:
     """A ramp keeps its slope on both axes: the value at a network pixel is that of the frame at (x + 0.5) / s - 0.5.
 
-    The slopes are so steep that half a pixel makes two grey levels, and a size rounded to whole pixels as much at the end.
+    The slopes are so steep that half a pixel makes two grey levels, and so does a size rounded to whole pixels.
     """
     letterbox = letterbox_for(width, height, *net)
     ramp = np.stack(
@@ -75,7 +75,7 @@ def test_pixel_centres_map_by_one_scale(width: int, height: int, net: tuple[int,
 
 
 def test_back_to_the_frame_is_the_inverse_of_the_resize() -> None:
-    """The edges of a bright square, measured in the network's picture to a fraction of a pixel, come back to the frame's."""
+    """The edges of a bright square, measured in the network's picture, come back to where they are in the frame."""
     image = np.zeros((600, 1000, 3), np.uint8)
     image[120:360, 250:700] = 255
     letterbox = letterbox_for(1000, 600, 640, 384)

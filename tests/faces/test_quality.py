@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -40,7 +41,7 @@ def shrunk(image: Array, scale: float) -> Array:
 
 
 def falls(values: list[float]) -> bool:
-    return all(a >= b for a, b in zip(values, values[1:], strict=False)) and values[0] > values[-1]
+    return all(a >= b for a, b in pairwise(values)) and values[0] > values[-1]
 
 
 @pytest.mark.parametrize("aligner", ALIGNERS)
