@@ -19,6 +19,7 @@ import cv2
 
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
+from .autoplug import Autoplug, best_factory
 from .gst import Graph, codec_name, gstreamer, mapped, pts_s_of
 
 __all__ = ["SoftwareSource"]
@@ -94,14 +95,27 @@ class SoftwareSource:
             self._graph.stop()
 
     def __iter__(self) -> Iterator[Frame]:
-        decoding = _Decoding(self._path)
+        gst = gstreamer()
+        pipeline = gst.parse_launch(
+            f"queue name=decoded max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
+            " ! videoconvert ! video/x-raw,format=BGRx ! videoflip video-direction=auto"
+            f" ! appsink name=sink sync=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
+        )
+        sink = pipeline.get_by_name("sink")
+        graph = self._graph = Graph(pipeline, where=self._path, stall_timeout_s=self._stall_timeout_s)
+        plug = Autoplug(
+            pipeline,
+            self._path,
+            decoder_for=lambda caps: _decoder_for(caps, self._path),
+            after=pipeline.get_by_name("decoded"),
+            fail=graph.fail,
+        )
         self.damage = None
-        self._graph = decoding.graph = Graph(decoding.pipeline, where=self._path, stall_timeout_s=self._stall_timeout_s)
         frame_num, pts_s, corrupt = 0, 0.0, 0
         try:
-            with self._graph as graph:
+            with graph:
                 try:
-                    while (sample := graph.pull(decoding.sink)) is not None:
+                    while (sample := graph.pull(sink)) is not None:
                         image, duration_s, is_corrupt = _picture(sample)
                         found_s = pts_s_of(sample)
                         # The sample holds the frame's buffer, which the converter could use for the next one.
@@ -112,95 +126,27 @@ class SoftwareSource:
                         frame_num += 1
                 except DecodeError as error:
                     if not frame_num:
-                        raise decoding.no_video() or error from error
+                        raise plug.no_video() or error from error
                     self.damage = f"decoding broke off after {frame_num} frames ({error.found or error.what})"
         finally:
-            decoding.close()
+            plug.close()
         if not frame_num:
-            raise decoding.no_video() or DecodeError(
+            raise plug.no_video() or DecodeError(
                 "no frame can be decoded", where=self._path, found="; ".join(graph.warnings) or None
             )
 
 
-class _Decoding:
-    """The pipeline of one file and the callback that plugs its decoder."""
-
-    def __init__(self, path: Path) -> None:
-        gst = gstreamer()
-        self._path = path
-        self._others: list[str] = []
-        self._linked = False
-        self.graph: Graph | None = None
-        self.pipeline = gst.parse_launch(
-            "filesrc name=file ! parsebin name=parse "
-            f"queue name=queue max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
-            " ! videoconvert ! video/x-raw,format=BGRx ! videoflip video-direction=auto"
-            f" ! appsink name=sink sync=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
-        )
-        self.pipeline.get_by_name("file").set_property("location", str(path))
-        self.sink = self.pipeline.get_by_name("sink")
-        self._parse = self.pipeline.get_by_name("parse")
-        self._handler = self._parse.connect("pad-added", self._plug)
-
-    def close(self) -> None:
-        """Break the cycle of the pipeline and its callback, which Python's collector does not see."""
-        self._parse.disconnect(self._handler)
-
-    def no_video(self) -> DecodeError | None:
-        """Return the error to raise where the file holds streams but no video."""
-        if self._linked or not self._others:
-            return None
-        found = ", ".join(self._others)
-        return DecodeError(
-            "there is no video in this file", where=self._path, found=found, remedy="Take it out of the input."
-        )
-
-    def _plug(self, _: object, pad: Any) -> None:
-        """Link the first video stream to a decoder. Runs in a thread of GStreamer, before the stream's first data.
-
-        parsebin shows all streams before the first data, videos first, in the order of the container.
-        """
-        try:
-            caps = pad.get_current_caps() or pad.query_caps(None)
-            if self._linked or not caps.get_structure(0).get_name().startswith(("video/", "image/")):
-                self._others.append(codec_name(caps))
-                return
-            self._linked = True
-            self._link(pad, caps)
-        # What a callback raises would be printed and lost.
-        except Exception as error:
-            assert self.graph is not None
-            self.graph.fail(error)
-
-    def _link(self, pad: Any, caps: Any) -> None:
-        queue = self.pipeline.get_by_name("queue")
-        if caps.get_structure(0).get_name() == "video/x-raw":
-            pad.link(queue.get_static_pad("sink"))
-            return
-        decoder = _decoder_for(caps, self._path)
-        self.pipeline.add(decoder)
-        decoder.link(queue)
-        decoder.sync_state_with_parent()
-        pad.link(decoder.get_static_pad("sink"))
-
-
 def _decoder_for(caps: Any, path: Path) -> Any:
-    gst = gstreamer()
-    kind = gst.ELEMENT_FACTORY_TYPE_DECODER
-    factories = [
-        factory
-        for factory in gst.ElementFactory.list_get_elements(kind, gst.Rank.MARGINAL)
-        if factory.get_plugin_name() in _SOFTWARE_PLUGINS and factory.can_sink_any_caps(caps)
-    ]
-    if not factories:
-        codec = codec_name(caps)
+    factory = best_factory(gstreamer().ELEMENT_FACTORY_TYPE_DECODER, caps, _SOFTWARE_PLUGINS)
+    if factory is None:
         package = _PACKAGE_OF.get(caps.get_structure(0).get_name(), _FALLBACK_PACKAGE)
         raise DecodeError(
-            f"there is no software decoder for {codec}", where=path, remedy=f"Install it: apt-get install {package}."
+            f"there is no software decoder for {codec_name(caps)}",
+            where=path,
+            remedy=f"Install it: apt-get install {package}.",
         )
-    best = max(factories, key=lambda factory: factory.get_rank())
-    log.debug("%s: decoded by %s", path, best.get_name())
-    decoder = best.create(None)
+    log.debug("%s: decoded by %s", path, factory.get_name())
+    decoder = factory.create(None)
     for name, value in (("max-threads", _DECODER_THREADS), ("threads", _DECODER_THREADS), ("max-errors", -1)):
         if decoder.find_property(name) is not None:
             decoder.set_property(name, value)
