@@ -85,6 +85,7 @@ def main(scenario: str, root: Path) -> None:
     assert _in_child(lambda: single_pass(old_in, count=8)) == 0
     wanted, old = contents(wanted_in), contents(old_in)
     moments = {
+        "first": [*range(1, 10_000, 2)],
         # Four passes with 250 events: every fourth is enough of a sample.
         "steps": [*range(1, 10_000, 4)],
         "anywhere": [*range(3, 2000, 101), *range(2000, 100_000, 1499)],
