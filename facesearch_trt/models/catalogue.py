@@ -9,7 +9,6 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -123,7 +122,7 @@ def _overlay(catalogue: Catalogue, path: Path) -> Catalogue:
             raise OptionError(
                 mistake.what, where=f"{path}, {section}: {name}", asked=mistake.asked, found=mistake.known
             ) from None
-    return replace(catalogue, models=MappingProxyType(models), packs=MappingProxyType(packs))
+    return replace(catalogue, models=models, packs=packs)
 
 
 def load_catalogue(models_file: Path | None = None) -> Catalogue:

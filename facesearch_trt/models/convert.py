@@ -66,6 +66,11 @@ def _converted(
     model = onnx_graph.without_weight_inputs(onnx_graph.load(weights))
     if (found := len(model.graph.input)) != 1:
         raise ValueError(f"{found} inputs instead of one")
+    shape = onnx_graph.fixed_sizes(model.graph.input[0])
+    # A detector's sides are free, whatever its file declares: the known ones are convolutions throughout.
+    wanted = [None, 3, *(size if isinstance(size, int) else None for size in side)]
+    if len(shape) != 4 or any(None not in pair and pair[0] != pair[1] for pair in zip(shape, wanted, strict=True)):
+        raise ValueError(f"an input of shape {shape} instead of {wanted}")
     published = [value.name for value in model.graph.output]
     if len(published) != len(outputs):
         raise ValueError(f"{len(published)} outputs instead of {len(outputs)}: {', '.join(published)}")

