@@ -1,0 +1,111 @@
+"""How likely a stranger would score what was found.
+
+A similarity says nothing by itself: 0.8 is a stranger for one network and the same person for another, and a blurred
+photo resembles everybody. So the query is compared with other people of the index, one picture each, and the tail of
+these scores tells how rare a score is. A tail beyond a high level falls about exponentially (Pickands 1975, Balkema and
+de Haan 1974, with shape 0); the normal distribution that similarities look like falls faster, so the statement errs on
+the cautious side.
+
+Where the index has too few people, the catalogue's two thresholds of the model stand in, and they are a limit in any
+case: the more cautious of the two statements counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..types import Array
+
+__all__ = ["LEAST_STRANGERS", "MOST_STRANGERS", "Odds", "Strangers", "Thresholds"]
+
+LEAST_STRANGERS = 200
+"""Other people that an index must have for a statement of its own: then at least 20 make the tail."""
+MOST_STRANGERS = 4096
+"""Other people that are compared at most."""
+
+_TAIL = 0.1
+"""Share of the scores that the tail is fitted to."""
+_AT_SIMILARITY, _AT_STRICT = 1e-3, 2e-4
+"""Chance of a stranger at the catalogue's thresholds: about 1 in 1,000 by definition, and less than one in the some
+5,000 pairs with which the strict one was found."""
+_RAREST = 1e-6
+"""No statement goes further than this: nothing here was measured on more than some thousand strangers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The catalogue's cosines of one model."""
+
+    similarity: float
+    """False accepts about 1 in 1,000."""
+    strict: float
+    """No false accept when it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """What a similarity is worth."""
+
+    one_in: float
+    """One in so many strangers, compared once, would score this or more; 1 to 1,000,000."""
+    chance_hits: float
+    """How many strangers at most would be expected to score this or more among all rows that were compared."""
+    basis: Literal["index", "catalogue"]
+    """What it was taken from: the other people of the index, or the thresholds in the catalogue."""
+
+    def words(self) -> str:
+        """Return it in words: ``1 in 2,000 strangers``."""
+        if self.one_in >= 1 / _RAREST:
+            return "fewer than 1 in 1,000,000 strangers"
+        digits = max(0, math.floor(math.log10(self.one_in)) - (self.one_in >= 10))
+        return f"1 in {math.floor(self.one_in / 10**digits) * 10**digits:,} strangers"
+
+
+class Strangers:
+    """The distribution of one query's similarity to people that it does not show.
+
+    Parameters
+    ----------
+    scores: float [N], cosine to one picture each of other people; who passes the everyday threshold does not count as
+        another one.
+    thresholds: the catalogue's.
+    """
+
+    def __init__(self, scores: Array, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        others = np.sort(np.asarray(scores, np.float64)[np.asarray(scores) < thresholds.similarity])
+        self._others = others
+        self.count = len(others)
+        """How many other people were compared."""
+        self._level = self._scale = math.nan
+        if self.count >= LEAST_STRANGERS:
+            tail = others[-max(2, round(self.count * _TAIL)) :]
+            self._level = float(tail[0])
+            self._scale = max(float((tail[1:] - tail[0]).mean()), 1e-6)
+
+    @property
+    def basis(self) -> Literal["index", "catalogue"]:
+        """What statements are taken from."""
+        return "index" if self.count >= LEAST_STRANGERS else "catalogue"
+
+    def odds(self, similarity: float, compared: int) -> Odds:
+        """Return what a similarity is worth when ``compared`` rows of the index were looked at."""
+        chance = min(1.0, max(self._catalogue(similarity), self._measured(similarity), _RAREST))
+        return Odds(1 / chance, chance * compared, self.basis)
+
+    def _measured(self, similarity: float) -> float:
+        if self.count < LEAST_STRANGERS:
+            return 0.0
+        if similarity < self._level:
+            return float((self._others >= similarity).mean())
+        return _TAIL * math.exp(-(similarity - self._level) / self._scale)
+
+    def _catalogue(self, similarity: float) -> float:
+        gap = max(self._thresholds.strict - self._thresholds.similarity, 1e-3)
+        fall = math.log(_AT_SIMILARITY / _AT_STRICT) / gap
+        # Below the threshold the chance rises fast; 1 is reached and kept.
+        return _AT_SIMILARITY * math.exp(min(700.0, fall * (self._thresholds.similarity - similarity)))
