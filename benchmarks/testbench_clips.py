@@ -51,19 +51,19 @@ def street(
 ) -> list[Scene]:
     """One long shot: people cross in both directions at different depths, some come back later the other way."""
     names = [str(name) for name in rng.permutation(sorted(people))[:walkers]]
-    actors = []
+    actors: list[Actor] = []
     for name in names + names[: walkers // 3]:
-        again = any(actor.portrait.person == name for actor in actors)
         size = height * float(rng.uniform(0.08, 0.2))
         level = height * float(rng.uniform(0.3, 0.5))
-        start = float(rng.uniform(0.55, 0.6)) * length if again else float(rng.uniform(0, 0.25)) * length
+        # Whoever comes back has left before.
+        left = max((actor.keys[-1].time for actor in actors if actor.portrait.person == name), default=0.0)
+        start = left + float(rng.uniform(0.0, 0.25)) * length
         speed = width / float(rng.uniform(0.3, 0.45) * length) * (1 if rng.random() < 0.5 else -1)
-        steps = np.linspace(0, (width + 4 * size) / abs(speed), 9)
         begin = -2 * size if speed > 0 else width + 2 * size
-        bob = rng.uniform(-0.06, 0.06, len(steps)) * size
+        times = np.linspace(0, (width + 4 * size) / abs(speed), 9)
+        heights = level + rng.uniform(-0.06, 0.06, len(times)) * size
         keys = tuple(
-            Key(start + float(t), begin + speed * float(t), level + float(b), size)
-            for t, b in zip(steps, bob, strict=True)
+            Key(start + float(t), begin + speed * float(t), float(y), size) for t, y in zip(times, heights, strict=True)
         )
         actors.append(Actor(_one(people[name], rng), keys, depth=-size, **_looks(rng)))  # type: ignore[arg-type]
     return [Scene(length, backdrop(rng, width, height), tuple(actors))]

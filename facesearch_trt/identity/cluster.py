@@ -11,54 +11,57 @@ from ..types import Array
 
 __all__ = ["agglomerate"]
 
+_BLOCK = 1024
+"""Rows of similarities computed at once."""
+
 
 def agglomerate(
     vectors: Array,
     weights: Array,
+    needs: Array,
     conflicts: Iterable[tuple[int, int]],
-    threshold: float,
     *,
     neighbours: int = 64,
 ) -> Array:
-    """Group unit vectors whose average similarity is at least ``threshold``.
+    """Group unit vectors that are similar enough on average.
 
-    Clusters merge in the order of their similarity, the weighted average of the dot products of their members, which is
-    exactly the dot product of the clusters' weighted means. So a cluster is its sum and its weight, and no matrix of
-    pairs is kept. Two clusters that hold a conflicting pair never merge. Candidates are the ``neighbours`` nearest
-    clusters that may merge; rounds go on until no pair at all can. The result depends on the vectors, not on their
-    order, but for exact ties.
+    Clusters merge in the order of how far their similarity exceeds what it needs to be. The similarity of two clusters
+    is the weighted average of the dot products of their members, which is exactly the dot product of the clusters'
+    weighted means; what they need is the larger of the weighted averages of their members' needs. So a cluster is a
+    sum and a weight, and no matrix of pairs is kept. Two clusters that hold a conflicting pair never merge. Candidates
+    are the ``neighbours`` nearest clusters that may merge; rounds go on until no pair at all can. The result depends on
+    the vectors, not on their order, but for exact ties.
 
     Parameters
     ----------
     vectors: float32 [N, D], unit length.
     weights: float [N], above 0.
+    needs: float [N], least similarity at which each may join others.
     conflicts: pairs of row numbers that are never in one group.
 
     Returns int32 [N], the group of each row; numbers count from 0 in order of first appearance.
     """
-    count = len(vectors)
-    weights = np.asarray(weights, np.float64)
-    state = _Clusters(np.asarray(vectors, np.float64) * weights[:, None], weights, count)
-    for one, other in conflicts:
-        state.forbid(one, other)
-    while state.merge_round(threshold, neighbours):
+    state = _Clusters(
+        np.asarray(vectors, np.float64), np.asarray(weights, np.float64), np.asarray(needs, np.float64), conflicts
+    )
+    while state.merge_round(neighbours):
         pass
     return state.labels()
 
 
 class _Clusters:
-    def __init__(self, sums: Array, weights: Array, count: int) -> None:
-        self._sums = list(sums)
-        self._weights = [float(weight) for weight in weights]
-        self._enemies: list[set[int]] = [set() for _ in range(count)]
-        self._parent = list(range(count))
-        self._alive = dict.fromkeys(range(count))
-        self._count = count
-
-    def forbid(self, one: int, other: int) -> None:
-        if one != other:
-            self._enemies[one].add(other)
-            self._enemies[other].add(one)
+    def __init__(self, vectors: Array, weights: Array, needs: Array, conflicts: Iterable[tuple[int, int]]) -> None:
+        self._sums = list(vectors * weights[:, None])
+        self._weights = weights.tolist()
+        self._needs = (needs * weights).tolist()
+        self._count = len(weights)
+        self._enemies: list[set[int]] = [set() for _ in range(self._count)]
+        self._parent = list(range(self._count))
+        self._alive = dict.fromkeys(range(self._count))
+        for one, other in conflicts:
+            if one != other:
+                self._enemies[one].add(other)
+                self._enemies[other].add(one)
 
     def labels(self) -> Array:
         numbers: dict[int, int] = {}
@@ -70,9 +73,9 @@ class _Clusters:
             node = self._parent[node]
         return node
 
-    def merge_round(self, threshold: float, neighbours: int) -> bool:
+    def merge_round(self, neighbours: int) -> bool:
         """Merge what the present neighbour lists allow; return whether anything merged."""
-        heap, near = self._candidates(threshold, neighbours)
+        heap, near = self._candidates(neighbours)
         merged = False
         while heap:
             _, one, other = heapq.heappop(heap)
@@ -83,12 +86,15 @@ class _Clusters:
             near[new] = {self._root(node) for node in near.pop(one) | near.pop(other)} - {new}
             for node in near[new]:
                 near[node].add(new)
-                if node not in self._enemies[new] and (value := self._similarity(new, node)) >= threshold:
-                    heapq.heappush(heap, (-value, node, new))
+                if node not in self._enemies[new] and (excess := self._excess(new, node)) >= 0:
+                    heapq.heappush(heap, (-excess, node, new))
         return merged
 
-    def _similarity(self, one: int, other: int) -> float:
-        return float(self._sums[one] @ self._sums[other]) / (self._weights[one] * self._weights[other])
+    def _excess(self, one: int, other: int) -> float:
+        """Return by how much the similarity of two clusters exceeds what they need."""
+        weights = self._weights[one], self._weights[other]
+        similarity = float(self._sums[one] @ self._sums[other]) / (weights[0] * weights[1])
+        return similarity - max(self._needs[one] / weights[0], self._needs[other] / weights[1])
 
     def _merge(self, one: int, other: int) -> int:
         new = len(self._parent)
@@ -96,6 +102,7 @@ class _Clusters:
         self._parent.append(new)
         self._sums.append(self._sums[one] + self._sums[other])
         self._weights.append(self._weights[one] + self._weights[other])
+        self._needs.append(self._needs[one] + self._needs[other])
         enemies = self._enemies[one] | self._enemies[other]
         for enemy in enemies:
             self._enemies[enemy] -= {one, other}
@@ -107,23 +114,24 @@ class _Clusters:
         self._alive[new] = None
         return new
 
-    def _candidates(
-        self, threshold: float, neighbours: int
-    ) -> tuple[list[tuple[float, int, int]], dict[int, set[int]]]:
-        """Return the heap of mergeable pairs (-similarity, one, other) and the neighbours of each cluster."""
+    def _candidates(self, neighbours: int) -> tuple[list[tuple[float, int, int]], dict[int, set[int]]]:
+        """Return the heap of pairs that may merge (-excess, one, other) and the neighbours of each cluster."""
         nodes = np.array(list(self._alive), np.int64)
-        place = {node: row for row, node in enumerate(nodes.tolist())}
-        means = np.stack([self._sums[node] / self._weights[node] for node in nodes]) if len(nodes) else np.zeros((0, 1))
         near: dict[int, set[int]] = {node: set() for node in nodes.tolist()}
+        if not len(nodes):
+            return [], near
+        place = {node: row for row, node in enumerate(nodes.tolist())}
+        means = np.stack([self._sums[node] / self._weights[node] for node in nodes]).astype(np.float32)
+        needs = np.array([self._needs[node] / self._weights[node] for node in nodes], np.float32)
         pairs: dict[tuple[int, int], None] = {}
-        means32 = means.astype(np.float32)
-        for start in range(0, len(nodes), 1024):
-            block = means32[start : start + 1024] @ means32.T
+        for start in range(0, len(nodes), _BLOCK):
+            block = means[start : start + _BLOCK] @ means.T
             for row, values in enumerate(block):
                 node = int(nodes[start + row])
+                values -= np.maximum(needs, needs[start + row])
                 values[start + row] = -np.inf
                 values[[place[enemy] for enemy in self._enemies[node]]] = -np.inf
-                able = np.flatnonzero(values >= threshold - 1e-6)
+                able = np.flatnonzero(values >= -1e-6)
                 if len(able) > neighbours:
                     able = able[np.argsort(-values[able], kind="stable")[:neighbours]]
                 for column in able:
@@ -131,10 +139,6 @@ class _Clusters:
                     near[node].add(other)
                     near[other].add(node)
                     pairs[min(node, other), max(node, other)] = None
-        heap = []
-        for one, other in pairs:
-            value = self._similarity(one, other)
-            if value >= threshold:
-                heap.append((-value, one, other))
+        heap = [(-excess, one, other) for one, other in pairs if (excess := self._excess(one, other)) >= 0]
         heapq.heapify(heap)
         return heap, near

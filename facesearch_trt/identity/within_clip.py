@@ -15,8 +15,11 @@ from .stitch import stitch
 __all__ = ["people_of_clip"]
 
 _SAME = 1.25
-"""Evidence from which two people are one. Above 1: the means of tracks of two strangers in the same light lie closer
-than photos do."""
+"""Evidence from which two people are one. Above 1: tracks of two strangers in the same light lie closer than photos do."""
+_STRANGER_MARGIN = 0.15
+"""How much more alike than a known stranger somebody has to be."""
+_MOST = 1.85
+"""Evidence that is enough in any case; a mirror or a screen in the picture shows a stranger who is the same."""
 _ATTACH = 1.45
 """Evidence from which a track without a trusted face is somebody's."""
 _MARGIN = 0.25
@@ -46,9 +49,9 @@ def people_of_clip(
     place = {group: row for row, group in enumerate(sure)}
     found = agglomerate(
         np.stack([groups.mean(group) for group in sure]) if sure else np.zeros((0, 1), np.float32),
-        np.array([groups.weight(group) for group in sure]),
+        np.array([groups.weight(group) ** 0.5 for group in sure]),
+        np.array([_cosine(scale, _need(groups, group, scale)) for group in sure]),
         [(place[a], place[b]) for a, b in groups.enemies() if a in place and b in place],
-        _cosine(scale, _SAME),
     )
     leader: dict[int, int] = {}
     for group, number in zip(sure, found.tolist(), strict=True):
@@ -76,6 +79,18 @@ def _attach(groups: _Groups, people: list[int], scale: SimilarityScale) -> None:
     for _, group, person in sorted(wishes):
         if not groups.fight(group, person):
             groups.merge(person, group)
+
+
+def _need(groups: _Groups, group: int, scale: SimilarityScale) -> float:
+    """Return the evidence at which a group may join another: more than for those known to be somebody else.
+
+    Faces in the dark or out of focus look alike whoever they are; those seen together with others show by how much.
+    """
+    strangers = groups.strangers(group)
+    if not strangers:
+        return _SAME
+    nearest = float(scale(max(float(groups.mean(group) @ groups.mean(other)) for other in strangers)))
+    return min(max(_SAME, nearest + _STRANGER_MARGIN), _MOST)
 
 
 def _cosine(scale: SimilarityScale, evidence: float) -> float:
@@ -114,6 +129,9 @@ class _Groups:
 
     def fight(self, one: int, other: int) -> bool:
         return other in self._enemies[one]
+
+    def strangers(self, group: int) -> list[int]:
+        return sorted(self._enemies[group])
 
     def enemies(self) -> list[tuple[int, int]]:
         return [(one, other) for one, others in self._enemies.items() for other in sorted(others) if one < other]
