@@ -1,0 +1,228 @@
+"""Clips through NVIDIA's DeepStream: decoded and looked at by the detector on the GPU, several at once in shared
+batches.
+
+A :class:`DeepStreamGraph` holds one pipeline (a lane) per picture size that is in work. Whoever works on a clip opens
+it here and takes its frames, which come with their faces; clips of one size that are open at the same time share
+batches, and the next one that is opened enters when one has ended. The graph decodes, scales and runs the detector;
+reading the network's outputs, cutting faces and all that follows runs in the consumer's own thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+
+from ..errors import BackendError, DecodeError
+from ..types import Array, Clip, FaceBatch, Frame
+from .deepstream_lane import Lane, LaneSettings
+from .deepstream_source import SourceSettings, source_element
+from .elements import has_element
+from .feed import ClipFeed, Raw
+from .nvinfer_config import DetectorEngine
+from .placement import Look, placement, region_in_mux
+from .probe import MetaReader
+from .video_facts import look_into
+
+__all__ = ["CutFaces", "DeepStreamGraph", "DeepStreamSource", "EnginesFor", "ReadFaces", "check_elements"]
+
+log = logging.getLogger(__name__)
+
+EnginesFor = Callable[[int, int], Sequence[DetectorEngine]]
+"""Returns, for frames of a width and height, the detector's engines: one, or two for a second look at a smaller size.
+"""
+ReadFaces = Callable[[Sequence[Look], int, int], FaceBatch]
+"""Makes the faces of a frame of a width and height from what the networks said of it."""
+CutFaces = Callable[[FaceBatch, Array], FaceBatch]
+"""Adds chips and quality, cut from the frame, uint8 [H, W, 3] BGR."""
+
+_ELEMENTS = ("nvstreammux", "nvvideoconvert", "nvinfer")
+
+
+def check_elements() -> None:
+    """Raise BackendError where DeepStream's elements are not on this machine."""
+    missing = [name for name in _ELEMENTS if not has_element(name)]
+    if not has_element("nvv4l2decoder") and not has_element("nvurisrcbin"):
+        missing.append("nvv4l2decoder")
+    if missing:
+        raise BackendError(
+            "DeepStream is not installed on this machine",
+            asked=", ".join(_ELEMENTS),
+            found=f"without {', '.join(missing)}",
+            remedy="Use the DeepStream image (docs/deepstream.md), or --graph software.",
+        )
+
+
+class DeepStreamGraph:
+    """Decodes and detects on the GPU. A context manager: leaving it stops all pipelines.
+
+    Parameters
+    ----------
+    engines_for: the detector's engines for a frame size. May raise EngineError.
+    read_faces: decodes the detector's outputs.
+    cut_faces: aligns faces.
+    reader: reads batches, see :mod:`.probe`.
+    at_once: most clips in work. Further ones wait until one has ended.
+    settings: of the pipelines.
+    ahead: most frames of one clip between its decoder and its consumer; at least two batches, or the decoder waits.
+    every: faces are read and cut for every N-th frame only, the others come without.
+
+    May be used from several threads; every open clip needs a thread of its own that takes its frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        engines_for: EnginesFor,
+        read_faces: ReadFaces,
+        cut_faces: CutFaces,
+        reader: MetaReader,
+        at_once: int,
+        settings: LaneSettings,
+        ahead: int,
+        every: int,
+    ) -> None:
+        check_elements()
+        self.settings = settings
+        self.ahead = max(ahead, 2 * settings.batch)
+        self.places = threading.BoundedSemaphore(at_once)
+        self._engines_for = engines_for
+        self._read_faces = read_faces
+        self._cut_faces = cut_faces
+        self._reader = reader
+        self._every = every
+        self._at_once = at_once
+        self._lanes: dict[tuple[int, int], Lane] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def open(self, clip: Clip) -> DeepStreamSource:
+        """Return the source of a clip's frames, with their faces. The clip enters the graph when the first frame is
+        asked for.
+        """
+        return DeepStreamSource(self, clip)
+
+    def lane(self, size: tuple[int, int]) -> Lane:
+        """Return the running pipeline for a picture size; started where there is none. Idle ones of other sizes may be
+        stopped
+        for it.
+        """
+        with self._lock:
+            if self._closed:
+                raise BackendError("the DeepStream graph was stopped")
+            lane = self._lanes.get(size)
+            if lane is not None and lane.has_failed:
+                del self._lanes[size]
+                lane.stop()
+                lane = None
+            if lane is None:
+                self._make_room()
+                engines = self._engines_for(*size)
+                lane = self._lanes[size] = Lane(size, engines, self.settings, self._reader)
+                log.info("DeepStream: pipeline for %dx%d, batch %d", *size, self.settings.batch)
+            return lane
+
+    def frame_of(self, raw: Raw, lane: Lane) -> Frame:
+        """Return a frame as it came out of a lane, with its faces. Runs in the consumer's thread."""
+        ticket = raw.ticket
+        image = region_in_mux(raw.size, lane.size).picture(raw.canvas, raw.size)
+        image.flags.writeable = False
+        frame = Frame(ticket.frame_num, ticket.pts_s, *raw.size, image)
+        if ticket.frame_num % self._every:
+            return frame
+        looks = [
+            # In the order in which the decoder reads them, which an engine need not keep.
+            Look(
+                {name: raw.outputs[number][name] for name in engine.outputs},
+                0,
+                placement(raw.size, lane.size, (engine.width, engine.height)),
+            )
+            for number, engine in lane.engines.items()
+        ]
+        return frame.with_faces(self._cut_faces(self._read_faces(looks, *raw.size), image))
+
+    def _make_room(self) -> None:
+        """Keep no more pipelines than clips run at once: each holds its engine's memory."""
+        idle = [size for size, lane in self._lanes.items() if lane.is_idle]
+        while idle and len(self._lanes) >= self._at_once:
+            self._lanes.pop(idle.pop(0)).stop()
+
+    def __enter__(self) -> DeepStreamGraph:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._closed = True
+            lanes = list(self._lanes.values())
+            self._lanes.clear()
+        for lane in lanes:
+            lane.stop()
+
+
+class DeepStreamSource:
+    """The frames of one clip, with their faces; a :class:`~facesearch_trt.types.FrameSource`.
+
+    Frames come in presentation order in the clip's own size, upright, as those of the software graph. Iterating
+    raises DecodeError for a clip of which nothing can be decoded, StallError for a decoder that hangs, and
+    BackendError or EngineError where the graph itself fails, which concerns all clips. Where decoding breaks off
+    later, the frames end there and ``damage`` says why.
+    """
+
+    def __init__(self, graph: DeepStreamGraph, clip: Clip) -> None:
+        if clip.source is None:
+            raise DecodeError("its video is not at hand", where=clip.name, remedy="Put the video beside its results.")
+        self.damage: str | None = None
+        self._graph = graph
+        self._path = clip.source
+        self._feed: ClipFeed | None = None
+
+    def __enter__(self) -> DeepStreamSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._feed is not None:
+            self._feed.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        graph = self._graph
+        self.damage = None
+        facts = look_into(self._path, stall_timeout_s=graph.settings.stall_timeout_s)
+        with graph.places:
+            lane = graph.lane(facts.size)
+            feed = self._feed = ClipFeed(self._path, graph.ahead)
+            lane.add(
+                feed,
+                SourceSettings(
+                    uri=self._path.absolute().as_uri(),
+                    path=self._path,
+                    flip=facts.flip,
+                    gpu_id=graph.settings.gpu_id,
+                    jetson=graph.settings.jetson,
+                    by=source_element(),
+                    reconnect_s=0,
+                    latency_ms=0,
+                ),
+            )
+            try:
+                yield from self._frames(feed, lane)
+            finally:
+                feed.close()
+
+    def _frames(self, feed: ClipFeed, lane: Lane) -> Iterator[Frame]:
+        count = 0
+        try:
+            while (raw := feed.take()) is not None:
+                yield self._graph.frame_of(raw, lane)
+                count += 1
+        except DecodeError as error:
+            if not count:
+                raise
+            self.damage = f"decoding broke off after {count} frames ({error.found or error.what})"
+            return
+        if not count:
+            raise DecodeError("no frame can be decoded", where=self._path)
+        if feed.dropped:
+            self.damage = f"{feed.dropped} frames were lost in the graph"

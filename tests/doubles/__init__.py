@@ -1,0 +1,1 @@
+"""Stand-ins for software that is not on every machine, strict about what the real one takes."""

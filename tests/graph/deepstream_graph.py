@@ -1,0 +1,153 @@
+"""A DeepStream graph on the double, put together as the program does it, and the same detector on the software graph."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facesearch_trt.faces.align import Aligner
+from facesearch_trt.faces.detect import Detector, with_chips
+from facesearch_trt.graph.deepstream import DeepStreamGraph
+from facesearch_trt.graph.deepstream_lane import LaneSettings
+from facesearch_trt.graph.nvinfer_config import DetectorEngine
+from facesearch_trt.graph.probe import PydsReader
+from facesearch_trt.graph.software import SoftwareSource
+from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
+from facesearch_trt.types import Clip, DetectorSpec, Frame
+from tests.doubles.deepstream.infer import write_engine
+
+ALIGNER = Aligner("arcface", 112)
+
+
+def yunet(models: Path, *, long_side: int = 320, close_up_size: int = 0) -> Detector:
+    """Return the YuNet detector on ONNX Runtime."""
+    onnx = models / "yunet_n.onnx"
+    spec = DetectorSpec("yunet", onnx, "", "", "yunet", "bgr", (0.0, 0.0, 0.0), 1.0, 32, 0.6)
+    return Detector(
+        OnnxRuntimeEngine(onnx),
+        spec,
+        long_side=long_side,
+        close_up_size=close_up_size,
+        score_threshold=None,
+        nms_iou=0.3,
+        min_face_px=12.0,
+    )
+
+
+@dataclass
+class Tuning:
+    """What tests change of a graph."""
+
+    batch: int = 3
+    at_once: int = 3
+    engine_batch: int = 8
+    jetson: bool = False
+    unified: bool = True
+    download: Callable[[int, int], Any] | None = None
+    stall_timeout_s: float = 20.0
+    ahead: int = 8
+    every: int = 1
+    lanes: list[tuple[int, int]] = field(default_factory=list)
+    """Filled with the frame sizes that engines were asked for."""
+
+
+@contextmanager
+def deepstream_graph(detector: Detector, directory: Path, tuning: Tuning) -> Iterator[DeepStreamGraph]:
+    """Give a graph whose nvinfers are this detector."""
+
+    def engines_for(width: int, height: int) -> Sequence[DetectorEngine]:
+        tuning.lanes.append((width, height))
+        engines = []
+        for look in detector.letterboxes(width, height):
+            path = directory / f"detector-{look.net_width}x{look.net_height}.engine"
+            write_engine(path, detector.spec.onnx, look.net_width, look.net_height, tuning.engine_batch)
+            engines.append(
+                DetectorEngine(
+                    engine=path,
+                    max_batch=tuning.engine_batch,
+                    width=look.net_width,
+                    height=look.net_height,
+                    outputs=tuple(detector._engine.outputs),
+                    colour=detector.spec.colour,
+                    mean=detector.spec.mean,
+                    std=detector.spec.std,
+                    precision="fp32",
+                )
+            )
+        return engines
+
+    settings = LaneSettings(
+        batch=tuning.batch,
+        push_timeout_us=5000,
+        stall_timeout_s=tuning.stall_timeout_s,
+        gpu_id=0,
+        jetson=tuning.jetson,
+        unified=tuning.unified,
+        live=False,
+    )
+    with DeepStreamGraph(
+        engines_for=engines_for,
+        read_faces=detector.faces_from_outputs,  # type: ignore[arg-type]
+        cut_faces=lambda faces, image: with_chips(faces, image, ALIGNER),
+        reader=PydsReader(jetson=tuning.jetson, download=tuning.download),
+        at_once=tuning.at_once,
+        settings=settings,
+        ahead=tuning.ahead,
+        every=tuning.every,
+    ) as graph:
+        yield graph
+
+
+@dataclass
+class Result:
+    """What came of one clip."""
+
+    frames: list[Frame] = field(default_factory=list)
+    damage: str | None = None
+    error: Exception | None = None
+
+
+def taken(
+    graph: DeepStreamGraph, clips: Sequence[Clip], each: Callable[[Clip, Frame], None] | None = None
+) -> dict[str, Result]:
+    """Take all clips at once, each in a thread of its own; of the frames, the pictures are not kept beyond ``each``."""
+    results = {clip.name: Result() for clip in clips}
+
+    def work(clip: Clip) -> None:
+        result = results[clip.name]
+        try:
+            with graph.open(clip) as source:
+                for frame in source:
+                    if each is not None:
+                        each(clip, frame)
+                    frame.image = None
+                    result.frames.append(frame)
+                result.damage = source.damage
+        except Exception as error:  # noqa: BLE001
+            result.error = error
+
+    threads = [threading.Thread(target=work, args=(clip,), name=clip.name, daemon=True) for clip in clips]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(80)
+    assert not any(thread.is_alive() for thread in threads), "a clip hangs"
+    return results
+
+
+def by_software(clip: Clip, detector: Detector, each: Callable[[Frame], None] | None = None) -> list[Frame]:
+    """Return a clip's frames with faces, by the software graph; their pictures go to ``each`` alone."""
+    frames = []
+    with SoftwareSource(clip, stall_timeout_s=20.0) as source:
+        for frame in source:
+            (faces,) = detector.detect([frame.image])
+            made = frame.with_faces(with_chips(faces, frame.image, ALIGNER))
+            if each is not None:
+                each(made)
+            made.image = None
+            frames.append(made)
+    return frames

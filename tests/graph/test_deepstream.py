@@ -1,0 +1,77 @@
+"""Clips through the DeepStream graph on the double: the frames, times and faces of the software graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facesearch_trt.types import Array, Clip, Frame
+from tests.doubles import deepstream
+from tests.graph.deepstream_graph import Tuning, by_software, deepstream_graph, taken, yunet
+from tests.media import clip_of, write_clip
+
+
+@pytest.fixture
+def double() -> Iterator[deepstream.State]:
+    with deepstream.installed() as state:
+        yield state
+
+
+def pictures(path: Path, first: int, count: int) -> Iterator[Array]:
+    """Yield some frames of a video."""
+    video = cv2.VideoCapture(str(path))
+    video.set(cv2.CAP_PROP_POS_FRAMES, first)
+    for _ in range(count):
+        good, picture = video.read()
+        assert good
+        yield picture
+    video.release()
+
+
+@pytest.fixture(scope="module")
+def three_clips(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """The real clip, another of its size at another rate, and one of another size and rate."""
+    hamilton = shared_data / "clips" / "hamilton.mp4"
+    directory = tmp_path_factory.mktemp("clips")
+    mirrored = (frame[:, ::-1] for frame in pictures(hamilton, 150, 60))
+    small = (cv2.resize(frame, (480, 272), interpolation=cv2.INTER_AREA) for frame in pictures(hamilton, 40, 45))
+    return [
+        clip_of(hamilton),
+        clip_of(write_clip(directory / "mirrored.mp4", mirrored, fps=15)),
+        clip_of(write_clip(directory / "small.mkv", small, fps=25)),
+    ]
+
+
+def agree(found: Frame, wanted: Frame) -> None:
+    """Check that two frames are one, with the same faces."""
+    assert (found.frame_num, found.width, found.height) == (wanted.frame_num, wanted.width, wanted.height)
+    assert found.pts_s == wanted.pts_s
+    assert len(found.faces) == len(wanted.faces), f"frame {found.frame_num}"
+    if len(found.faces):
+        assert np.abs(found.faces.boxes - wanted.faces.boxes).max() <= 1.0
+        assert np.abs(found.faces.landmarks - wanted.faces.landmarks).max() <= 1.0
+        difference = found.faces.chips.astype(int) - wanted.faces.chips
+        assert np.abs(difference).mean() < 3
+
+
+def test_several_clips_at_once_give_the_software_graphs_tables(
+    double: deepstream.State, three_clips: list[Clip], shared_models: Path, tmp_path: Path
+) -> None:
+    detector = yunet(shared_models)
+    tuning = Tuning()
+    with deepstream_graph(detector, tmp_path, tuning) as graph:
+        results = taken(graph, three_clips)
+    assert sorted(tuning.lanes) == [(480, 272), (640, 360)]
+    assert {len(set(batch)) for batch in double.batches} == {1, 2}, "clips of one size share batches"
+    for clip in three_clips:
+        wanted = by_software(clip, detector)
+        result = results[clip.name]
+        assert result.error is None and result.damage is None
+        assert len(result.frames) == len(wanted)
+        for found, frame in zip(result.frames, wanted, strict=True):
+            agree(found, frame)
+    assert double.decoders_alive == 0
