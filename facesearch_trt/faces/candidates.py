@@ -29,9 +29,13 @@ class Candidates(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
         """Return all candidates of one or more parts, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        some = [part for part in parts if len(part.scores)] or parts[:1]
+        return some[0] if len(some) == 1 else cls(*(np.concatenate(columns) for columns in zip(*some, strict=True)))
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """Return no candidates."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
 
 class Decoder(Protocol):

@@ -45,9 +45,7 @@ class CenterFaceDecoder:
         heat, log_size, offset, landmarks = (outputs[name][index] for name in self._names)
         cells = np.flatnonzero(heat >= threshold)
         rows, columns = np.divmod(cells, net_size[0] // _STRIDE)
-        # A broken network may overflow; what is not finite is dropped later, with all that is no face.
-        with np.errstate(over="ignore"):
-            height, width = np.exp(log_size.reshape(2, -1)[:, cells]) * np.float32(_STRIDE)
+        height, width = np.exp(log_size.reshape(2, -1)[:, cells]) * np.float32(_STRIDE)
         down, right = offset.reshape(2, -1)[:, cells]
         x1 = (columns + right + np.float32(0.5)) * _STRIDE - width / 2
         y1 = (rows + down + np.float32(0.5)) * _STRIDE - height / 2

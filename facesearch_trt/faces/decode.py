@@ -68,7 +68,8 @@ class FacesFromOutputs:
             return FaceBatch.empty()
         found = found.select(keep_best(found.boxes, found.scores, self.nms_iou, edge_px=self.decoder.edge_px))
         boxes = np.clip(found.boxes, np.float32(0), np.array([width, height, width, height], np.float32)).round(2)
-        scores, landmarks = found.scores.round(4), found.landmarks.round(2)
+        # What rounds to nothing is 0, never -0.
+        scores, landmarks = found.scores.round(4), found.landmarks.round(2) + np.float32(0)
         order = np.lexsort((-scores, boxes[:, 1], boxes[:, 0] + boxes[:, 2]))
         # What lies in the padding altogether is nothing once it is clipped.
         seen = (boxes[order, 2:] > boxes[order, :2]).all(axis=1)
@@ -77,11 +78,15 @@ class FacesFromOutputs:
     def _candidates(self, look: Look) -> Candidates:
         letterbox = look.letterbox
         net_size = (letterbox.net_width, letterbox.net_height)
-        found = self.decoder.decode(look.outputs, look.row, net_size, self.score_threshold)
-        if not len(found.scores):
-            return found
-        boxes, landmarks = letterbox.to_frame(found.boxes), letterbox.to_frame(found.landmarks)
-        # Also false for a side that is not a number, and no box with an infinite corner has two finite sides.
-        sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
-        usable = (sides >= self.min_face_px) & np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
-        return Candidates(boxes, found.scores, landmarks).select(usable)
+        # A broken network's numbers may overflow; what is not finite is no face.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.decoder.decode(look.outputs, look.row, net_size, self.score_threshold)
+            if not len(found.scores):
+                return found
+            boxes, landmarks = letterbox.to_frame(found.boxes), letterbox.to_frame(found.landmarks)
+            # A side is infinite or no number where one of its corners is.
+            sides = boxes[:, 2:] - boxes[:, :2]
+            fits = ((sides >= self.min_face_px) & (sides < np.inf)).all(axis=1) & np.isfinite(landmarks).all(
+                axis=(1, 2)
+            )
+        return Candidates(boxes, found.scores, landmarks).select(fits)

@@ -40,18 +40,21 @@ class YuNetDecoder:
         self, outputs: Mapping[str, Array], index: int, net_size: tuple[int, int], threshold: float
     ) -> Candidates:
         """Return the candidates of one picture; see :meth:`Decoder.decode`."""
-        return Candidates.concatenate([_level(outputs, index, net_size[0], stride, threshold) for stride in _STRIDES])
+        levels = [_level(outputs, index, net_size[0], stride, threshold) for stride in _STRIDES]
+        return Candidates.concatenate(levels)
 
 
 def _level(outputs: Mapping[str, Array], index: int, net_width: int, stride: int, threshold: float) -> Candidates:
     face, presence, box, points = (outputs[f"{head}_{stride}"][index] for head in _HEADS)
-    scores = np.sqrt(np.clip(face, 0, 1) * np.clip(presence, 0, 1)).ravel()
-    cells = np.flatnonzero(scores >= threshold)
+    # The many cells without a face are left out before anything else is computed; what is clipped only gets less.
+    cells = np.flatnonzero(face * presence >= threshold**2 * 0.999)
+    if not cells.size:
+        return Candidates.none()
+    scores = np.sqrt(np.clip(face[cells, 0], 0, 1) * np.clip(presence[cells, 0], 0, 1))
+    cells, scores = cells[scores >= threshold], scores[scores >= threshold]
     rows, columns = np.divmod(cells, net_width // stride)
     corner = np.array([columns, rows], np.float32).T
     centre = (corner + box[cells, :2]) * np.float32(stride)
-    # A broken network may overflow; what is not finite is dropped later, with all that is no face.
-    with np.errstate(over="ignore"):
-        half = np.exp(box[cells, 2:]) * np.float32(stride / 2)
+    half = np.exp(box[cells, 2:]) * np.float32(stride / 2)
     landmarks = (corner[:, None] + points[cells].reshape(-1, 5, 2)) * np.float32(stride)
-    return Candidates(np.concatenate([centre - half, centre + half], axis=1), scores[cells], landmarks)
+    return Candidates(np.concatenate([centre - half, centre + half], axis=1), scores, landmarks)
