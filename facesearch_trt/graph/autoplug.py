@@ -1,12 +1,14 @@
 """Finds the video inside a file: container, stream and parser, up to the point where a graph puts its decoder.
 
-GStreamer's own bins do the same but were seen to lose errors: ``parsebin``, and ``decodebin`` likewise, swallow what a demuxer says
-while they are still plugging it (GStreamer 1.22; an MP4 file without samples hangs in 4 to 9 of 30 runs), and they take a hardware
-decoder where there is one. Here every error reaches the bus, and the graph says which decoder it wants.
+GStreamer's own bins do the same but were seen to lose errors: ``parsebin``, and ``decodebin`` likewise, swallow what
+a demuxer says while they are still plugging it (GStreamer 1.22; an MP4 file without samples hangs in 4 to 9 of 30
+runs), and they take a hardware decoder where there is one. Here every error reaches the bus, and the graph says which
+decoder it wants.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -20,7 +22,7 @@ __all__ = ["Autoplug", "best_factory"]
 log = logging.getLogger(__name__)
 
 _CONTAINERS = {"asf", "avi", "flv", "isomp4", "matroska", "mpegpsdemux", "mpegtsdemux", "mxf", "ogg"}
-"""Plugins of the demuxers that are used: those that read the file alone. A playlist would have others fetch what it names."""
+"""Plugins of the demuxers that are used: they read the file alone. Others fetch what a playlist names."""
 _FRAMING = ("stream-format", "alignment", "parsed", "framed", "codec_data")
 """Fields of caps that a parser may change."""
 
@@ -28,7 +30,8 @@ _FRAMING = ("stream-format", "alignment", "parsed", "framed", "codec_data")
 class Autoplug:
     """Links ``filesrc ! typefind ! demuxer ! parser ! decoder ! after`` inside a pipeline, as the file turns out.
 
-    Only the first video stream of the container is linked. Audio, subtitles and further videos stay unlinked: nothing decodes them.
+    Only the first video stream of the container is linked. Audio, subtitles and further videos stay unlinked: nothing
+    decodes them.
 
     Parameters
     ----------
@@ -53,6 +56,9 @@ class Autoplug:
         """Caps of the video stream; None until it is found."""
         self.others: list[str] = []
         """Names of the codings of all other streams."""
+        self.absolute = False
+        """Whether buffers carry the container's own presentation times, to be taken as they are: Matroska's time line
+        begins at 0, but GStreamer's demuxer lets the stream's begin at its first frame."""
         self._pipeline = pipeline
         self._path = path
         self._decoder_for = decoder_for
@@ -96,6 +102,7 @@ class Autoplug:
         log.debug("%s: is %s", self._path, caps.to_string())
         demuxer = best_factory(gst.ELEMENT_FACTORY_TYPE_DEMUXER, caps, _CONTAINERS)
         if demuxer is not None:
+            self.absolute = demuxer.get_plugin_name() == "matroska"
             element = self._add(demuxer.create(None))
             self._connect(element, "pad-added", lambda _, pad: self._found_stream(pad))
             typefind.link(element)
@@ -126,7 +133,7 @@ class Autoplug:
                 caps = _without_framing(caps)
             chain.append(self._add(self._decoder_for(caps)))
         chain.append(self._after)
-        for element, following in zip(chain, chain[1:], strict=False):
+        for element, following in itertools.pairwise(chain):
             element.link(following)
         # From the end to the start: an element that gets data is ready for it.
         for element in reversed(chain[:-1]):

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import BackendError, DecodeError, StallError
 from ..types import Array
 
-__all__ = ["PACKAGES", "Graph", "bounded", "codec_name", "gstreamer", "mapped", "pts_s_of", "words_of"]
+__all__ = ["PACKAGES", "Graph", "bounded", "codec_name", "gstreamer", "launch", "mapped", "pts_s_of", "words_of"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,6 +35,7 @@ PACKAGES = (
 )
 """Debian and Ubuntu packages that the software graph needs."""
 
+_INSTALL = f"Install the Debian or Ubuntu packages: apt-get install {' '.join(PACKAGES)}."
 OLDEST = (1, 20)
 """Oldest GStreamer with all that the graphs use."""
 
@@ -45,6 +46,7 @@ _DRAIN_S = 1.0
 _STOP_S = 10.0
 """How long a graph may take to stop before it is left behind."""
 _KEPT_WARNINGS = 20
+_REMEDY = "Check that it plays elsewhere; if it does, convert it, to H.264 in MP4 for example."
 
 
 @functools.cache
@@ -53,7 +55,6 @@ def gstreamer() -> Any:
 
     Raises BackendError where PyGObject, GStreamer or its typelibs are missing or too old, with the packages to install.
     """
-    remedy = f"Install the Debian or Ubuntu packages: apt-get install {' '.join(PACKAGES)}."
     try:
         import gi
     except ImportError as error:
@@ -70,12 +71,29 @@ def gstreamer() -> Any:
 
         Gst.init(None)
     except (ImportError, ValueError, AttributeError, gi.repository.GLib.Error) as error:
-        raise BackendError("cannot decode videos: GStreamer is not usable", found=error, remedy=remedy) from error
+        raise BackendError("cannot decode videos: GStreamer is not usable", found=error, remedy=_INSTALL) from error
     if Gst.version()[:2] < OLDEST:
         raise BackendError(
-            "GStreamer is too old", asked=f"{OLDEST[0]}.{OLDEST[1]} or newer", found=Gst.version_string(), remedy=remedy
+            "GStreamer is too old",
+            asked=f"{OLDEST[0]}.{OLDEST[1]} or newer",
+            found=Gst.version_string(),
+            remedy=_INSTALL,
         )
     return Gst
+
+
+def launch(description: str) -> Any:
+    """Return the pipeline that a description in gst-launch's language stands for.
+
+    Raises BackendError where GStreamer lacks one of its elements.
+    """
+    gst = gstreamer()
+    from gi.repository import GLib
+
+    try:
+        return gst.parse_launch(description)
+    except GLib.Error as error:
+        raise BackendError("GStreamer is incomplete", found=error.message, remedy=_INSTALL) from error
 
 
 def codec_name(caps: Any) -> str:
@@ -85,17 +103,18 @@ def codec_name(caps: Any) -> str:
     return str(GstPbutils.pb_utils_get_codec_description(caps) or caps.get_structure(0).get_name())
 
 
-def pts_s_of(sample: Any) -> float | None:
+def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
     """Return a sample's presentation time in its container, seconds; None where it carries none.
 
-    A buffer's own time stamp is on the decoder's time line. The segment that comes with it maps it to the
-    container's: it holds the edit list of an MP4 file and the start of a stream that does not begin at 0.
+    A buffer's own time stamp is on the decoder's time line. The segment that comes with it maps it to the container's:
+    it holds the edit list of an MP4 file and the start of a stream that does not begin at 0. ``absolute`` is for
+    containers whose time stamps are presentation times as they are (:attr:`.autoplug.Autoplug.absolute`).
     """
     gst = gstreamer()
     buffer = sample.get_buffer()
     if buffer.pts == gst.CLOCK_TIME_NONE:
         return None
-    time_ns = sample.get_segment().to_stream_time(gst.Format.TIME, buffer.pts)
+    time_ns = buffer.pts if absolute else sample.get_segment().to_stream_time(gst.Format.TIME, buffer.pts)
     return None if time_ns == gst.CLOCK_TIME_NONE else float(time_ns / gst.SECOND)
 
 
@@ -179,7 +198,7 @@ class Graph:
     def _start(self) -> None:
         gst = gstreamer()
         # In a thread: to open a file on a dead network mount can block for ever.
-        result = _bounded(lambda: self._pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
+        result = bounded(lambda: self._pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
         if result is None:
             raise self._stalled("could not be opened")
         if result == gst.StateChangeReturn.FAILURE:
@@ -230,6 +249,15 @@ class Graph:
         """Wait until every sink has written all; raises as :meth:`wait`. For graphs that end in a file."""
         self.wait(time.sleep, lambda: self._at_end)
 
+    def duration_s(self) -> float | None:
+        """Return what the container says of its length, None where it does not.
+
+        To be asked once the first thing has come.
+        """
+        gst = gstreamer()
+        known, duration_ns = self._pipeline.query_duration(gst.Format.TIME)
+        return duration_ns / gst.SECOND if known and duration_ns >= 0 else None
+
     def stop(self) -> None:
         """Stop and free everything; a second call does nothing."""
         if self._pipeline is None:
@@ -239,7 +267,7 @@ class Graph:
         self._read_bus()
         # A read that hangs in the kernel cannot be interrupted; to be left with one thread is better than to hang
         # with it.
-        if _bounded(lambda: pipeline.set_state(gst.State.NULL), _STOP_S) is None:
+        if bounded(lambda: pipeline.set_state(gst.State.NULL), _STOP_S) is None:
             log.warning("%s: a read hangs in the system; its thread is left behind", self._where)
         self._bus.set_flushing(True)
 
@@ -256,12 +284,10 @@ class Graph:
             if message.type == kinds.EOS:
                 self._at_end = True
                 continue
-            is_error = message.type == kinds.ERROR
-            error, debug = message.parse_error() if is_error else message.parse_warning()
-            words = _words(message.src.get_name(), error.message, debug)
-            if is_error:
+            words = words_of(message)
+            if message.type == kinds.ERROR:
                 log.debug("%s: error: %s", self._where, words)
-                self.fail(DecodeError("cannot be decoded", where=self._where, found=words))
+                self.fail(DecodeError("cannot be decoded", where=self._where, found=words, remedy=_REMEDY))
                 continue
             self.warning_count += 1
             if words not in self.warnings and len(self.warnings) < _KEPT_WARNINGS:
@@ -269,28 +295,17 @@ class Graph:
                 self.warnings.append(words)
 
 
-def _words(element: str, message: str, debug: str | None) -> str:
-    """Return an element's message; its debug text without the source position and path that lead it."""
-    detail = (debug or "").strip().splitlines()
-    # "file.c(123): function (): /path/of/element:" and then, on its own line, what a reader can use.
-    extra = " ".join(detail[1:]).strip() if len(detail) > 1 else ""
-    return f"{element}: {message}" + (f" ({extra})" if extra else "")
-
-
-def _bounded(function: Callable[[], T], timeout_s: float) -> T | None:
-    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own."""
-    result: list[T] = []
-    thread = threading.Thread(target=lambda: result.append(function()), name="gst-state", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return result[0] if result else None
-
-
 def words_of(message: Any) -> str:
-    """Return what an error or warning on the bus says, in the element's own words."""
+    """Return what an error or warning on the bus says, in the element's own words.
+
+    Its debug text comes without the source position and object path that lead it.
+    """
     is_error = message.type == gstreamer().MessageType.ERROR
     error, debug = message.parse_error() if is_error else message.parse_warning()
-    return _words(message.src.get_name() if message.src is not None else "GStreamer", error.message, debug)
+    element = message.src.get_name() if message.src is not None else "GStreamer"
+    # "file.c(123): function (): /path/of/element:" and then, on its own line, what a reader can use.
+    detail = " ".join((debug or "").strip().splitlines()[1:]).strip()
+    return f"{element}: {error.message}" + (f" ({detail})" if detail else "")
 
 
 def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
@@ -298,4 +313,8 @@ def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
 
     For calls that can hang in the system, as opening a file on a dead network mount does.
     """
-    return _bounded(function, timeout_s)
+    result: list[T] = []
+    thread = threading.Thread(target=lambda: result.append(function()), name="gst-state", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return result[0] if result else None

@@ -1,7 +1,7 @@
 """Decodes a video on the CPU: GStreamer with software decoders alone.
 
-One pipeline per clip: ``filesrc ! parsebin ! decoder ! queue ! videoconvert ! videoflip ! appsink``. ``parsebin``
-finds container and codec but plugs no decoder: which one decodes is decided here, from the plugins that are known to
+One pipeline per clip: ``filesrc ! typefind ! demuxer ! parser ! decoder ! queue ! videoconvert ! videoflip ! appsink``.
+:mod:`.autoplug` finds container and codec; which element decodes is decided here, from the plugins that are known to
 run on the CPU, so that a machine with a GPU decodes the same pictures as one without. Audio and subtitles are never
 decoded.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +22,9 @@ import cv2
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
 from .autoplug import Autoplug, best_factory
-from .gst import Graph, codec_name, gstreamer, mapped, pts_s_of
+from .coded import CodedFrames
+from .containers import Layout, layout_of
+from .gst import Graph, codec_name, gstreamer, launch, mapped, pts_s_of
 
 __all__ = ["SoftwareSource"]
 
@@ -73,7 +77,8 @@ class SoftwareSource:
     duration that the stream declares (0.04 s where it declares none).
 
     Iterating raises DecodeError for a file of which nothing can be decoded and StallError for a decoder that hangs.
-    Where decoding breaks off later, the frames end there and ``damage`` says why.
+    A fault of the file does not end it: the decoder goes on with the next frame that it can decode, and ``damage`` says
+    afterwards how many are lost or marked as broken, what GStreamer warned of, and whether the file was cut off.
     """
 
     def __init__(self, clip: Clip, *, stall_timeout_s: float) -> None:
@@ -95,45 +100,107 @@ class SoftwareSource:
             self._graph.stop()
 
     def __iter__(self) -> Iterator[Frame]:
-        gst = gstreamer()
-        pipeline = gst.parse_launch(
+        layout = _checked_layout(self._path)
+        pipeline = launch(
             f"queue name=decoded max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
             " ! videoconvert ! video/x-raw,format=BGRx ! videoflip video-direction=auto"
             f" ! appsink name=sink sync=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
         )
-        sink = pipeline.get_by_name("sink")
         graph = self._graph = Graph(pipeline, where=self._path, stall_timeout_s=self._stall_timeout_s)
+        coded = CodedFrames()
         plug = Autoplug(
             pipeline,
             self._path,
-            decoder_for=lambda caps: _decoder_for(caps, self._path),
+            decoder_for=lambda caps: coded.before(_decoder_for(caps, self._path)),
             after=pipeline.get_by_name("decoded"),
             fail=graph.fail,
         )
         self.damage = None
-        frame_num, pts_s, corrupt = 0, 0.0, 0
+        decoded = _Decoded()
         try:
             with graph:
                 try:
-                    while (sample := graph.pull(sink)) is not None:
-                        image, duration_s, is_corrupt = _picture(sample)
-                        found_s = pts_s_of(sample)
-                        # The sample holds the frame's buffer, which the converter could use for the next one.
-                        del sample
-                        pts_s = found_s if found_s is not None else (pts_s + duration_s if frame_num else 0.0)
-                        corrupt += is_corrupt
-                        yield Frame(frame_num, pts_s, image.shape[1], image.shape[0], image)
-                        frame_num += 1
+                    yield from self._frames(graph, plug, pipeline.get_by_name("sink"), decoded)
                 except DecodeError as error:
-                    if not frame_num:
+                    if not decoded.count:
                         raise plug.no_video() or error from error
-                    self.damage = f"decoding broke off after {frame_num} frames ({error.found or error.what})"
+                    decoded.broke_off = str(error.found or error.what)
         finally:
             plug.close()
-        if not frame_num:
+            coded.close()
+        if not decoded.count:
             raise plug.no_video() or DecodeError(
-                "no frame can be decoded", where=self._path, found="; ".join(graph.warnings) or None
+                "no frame of it can be decoded",
+                where=self._path,
+                found="; ".join(graph.warnings) or None,
+                remedy="Check that it plays elsewhere.",
             )
+        self.damage = _damage(decoded, coded, layout, graph)
+
+    def _frames(self, graph: Graph, plug: Autoplug, sink: Any, decoded: _Decoded) -> Iterator[Frame]:
+        pts_s = 0.0
+        while (sample := graph.pull(sink)) is not None:
+            image, duration_s = _picture(sample, decoded)
+            found_s = pts_s_of(sample, absolute=plug.absolute)
+            # The sample holds the buffer, which the converter could use for its next frame.
+            del sample
+            if found_s is not None:
+                pts_s = found_s
+            elif decoded.count:
+                pts_s += duration_s
+            frame_num = decoded.count
+            decoded.count += 1
+            yield Frame(frame_num, pts_s, image.shape[1], image.shape[0], image)
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """What came out of a decoder."""
+
+    count: int = 0
+    corrupt: int = 0
+    """Frames that the decoder itself marked as broken."""
+    interlaced: bool = False
+    broke_off: str = ""
+    """The error that ended the decoding."""
+
+
+def _checked_layout(path: Path) -> Layout:
+    """Return the file's layout. Raises DecodeError where there is no use in starting a decoder."""
+    try:
+        status = path.stat()
+        # A pipe or device has no layout to look at, and to look would take its data away.
+        layout = layout_of(path) if stat.S_ISREG(status.st_mode) else Layout()
+    except OSError as error:
+        raise DecodeError(
+            "cannot be read", where=path, found=error.strerror, remedy="Check that it is there and its permissions."
+        ) from error
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise DecodeError("is empty", where=path, remedy="Copy or record it again.")
+    if not layout.has_index:
+        raise DecodeError(
+            "has no index (its moov box): the recording or copy was cut off before it was finished",
+            where=path,
+            remedy="Copy or record it again; a tool like untrunc can repair it.",
+        )
+    return layout
+
+
+def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, graph: Graph) -> str | None:
+    """Return what a decoded clip lacks, None where it is whole."""
+    found = []
+    if decoded.broke_off:
+        found.append(f"decoding broke off after {decoded.count} frames ({decoded.broke_off})")
+    if layout.missing_bytes:
+        found.append(f"the file ends {layout.missing_bytes:,} bytes early; {decoded.count} frames could be decoded")
+    # Of interlaced video two coded fields may make one frame.
+    lost = 0 if decoded.interlaced or decoded.broke_off else coded.expected - decoded.count
+    if lost > 0:
+        found.append(f"{lost} of {coded.expected} frames could not be decoded")
+    if decoded.corrupt:
+        found.append(f"{decoded.corrupt} frames are decoded with errors")
+    found.extend(graph.warnings)
+    return "; ".join(found) or None
 
 
 def _decoder_for(caps: Any, path: Path) -> Any:
@@ -153,9 +220,8 @@ def _decoder_for(caps: Any, path: Path) -> Any:
     return decoder
 
 
-def _picture(sample: Any) -> tuple[Array, float, bool]:
-    """Return a BGRx sample's picture as BGR, its declared duration in seconds, and whether the decoder marked it as
-    corrupt.
+def _picture(sample: Any, decoded: _Decoded) -> tuple[Array, float]:
+    """Return a BGRx sample's picture as BGR and its declared duration in seconds; notes in ``decoded`` what is odd.
 
     BGRx with the fourth byte cut off by OpenCV costs 0.6 of a conversion to BGR by GStreamer, and that cut is the one
     copy which lets the buffer go back to its pool at once, however long the picture lives.
@@ -165,7 +231,10 @@ def _picture(sample: Any) -> tuple[Array, float, bool]:
     structure = sample.get_caps().get_structure(0)
     width, height = structure.get_value("width"), structure.get_value("height")
     with mapped(buffer) as content:
-        image = cv2.cvtColor(content.reshape(height, -1)[:, : width * 4].reshape(height, width, 4), cv2.COLOR_BGRA2BGR)
+        # Rows of four-byte pixels need no padding, so none is looked for.
+        image = cv2.cvtColor(content.reshape(height, width, 4), cv2.COLOR_BGRA2BGR)
     image.flags.writeable = False
+    decoded.corrupt += bool(buffer.get_flags() & gst.BufferFlags.CORRUPTED)
+    decoded.interlaced = decoded.interlaced or structure.get_value("interlace-mode") not in (None, "progressive")
     duration_s = buffer.duration / gst.SECOND if buffer.duration != gst.CLOCK_TIME_NONE else 0.04
-    return image, duration_s, bool(buffer.get_flags() & gst.BufferFlags.CORRUPTED)
+    return image, duration_s

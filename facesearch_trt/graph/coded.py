@@ -1,0 +1,67 @@
+"""Counts the frames that go into a decoder, to know how many should come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .gst import gstreamer
+
+__all__ = ["CodedFrames"]
+
+_WITH_HIDDEN_FRAMES = ("video/x-vp8",)
+"""Codings with frames that are never shown, each in a buffer of its own."""
+
+
+class CodedFrames:
+    """Counts the coded frames of one stream that are to be shown.
+
+    A decoder drops what it cannot decode and says nothing; the difference between this count and the frames that it
+    made tells. Frames that an edit list cuts away are decoded for the sake of others but not shown, nor counted here.
+    """
+
+    def __init__(self) -> None:
+        self.expected = 0
+        """How many frames should be shown so far; 0 for a coding where that cannot be told."""
+        self._countable = True
+        self._start_ns = 0
+        self._stop_ns: int | None = None
+        self._pad: Any = None
+        self._probe = 0
+
+    def before(self, decoder: Any) -> Any:
+        """Count what goes into ``decoder``; returns it."""
+        kinds = gstreamer().PadProbeType
+        self._pad = decoder.get_static_pad("sink")
+        self._probe = self._pad.add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, self._passed)
+        return decoder
+
+    def close(self) -> None:
+        """Take the probe away."""
+        if self._pad is not None:
+            self._pad.remove_probe(self._probe)
+            self._pad = None
+
+    def _passed(self, _: object, info: Any) -> Any:
+        """Look at what passes; runs in a thread of GStreamer."""
+        gst = gstreamer()
+        if not info.type & gst.PadProbeType.BUFFER:
+            event = info.get_event()
+            if event.type == gst.EventType.SEGMENT:
+                segment = event.parse_segment()
+                self._start_ns = segment.start
+                self._stop_ns = None if segment.stop == gst.CLOCK_TIME_NONE else segment.stop
+            elif event.type == gst.EventType.CAPS:
+                name = event.parse_caps().get_structure(0).get_name()
+                self._countable = name not in _WITH_HIDDEN_FRAMES
+            return gst.PadProbeReturn.OK
+        if not self._countable:
+            return gst.PadProbeReturn.OK
+        buffer = info.get_buffer()
+        if buffer.pts == gst.CLOCK_TIME_NONE:
+            self.expected += 1
+            return gst.PadProbeReturn.OK
+        end_ns = buffer.pts + (0 if buffer.duration == gst.CLOCK_TIME_NONE else buffer.duration)
+        starts_in_time = self._stop_ns is None or buffer.pts < self._stop_ns
+        if starts_in_time and (end_ns > self._start_ns or buffer.pts >= self._start_ns):
+            self.expected += 1
+        return gst.PadProbeReturn.OK
