@@ -133,9 +133,6 @@ def _extend(base: Path, target: Path, outcome: Outcome) -> None:
     """Copy ``faces.csv`` with the pass's columns after those of earlier steps."""
     columns, keys, count = outcome.columns, outcome.keys, outcome.counts.faces
     source = schema.FACES if "embeddings" in keys else schema.FACES_EMBEDDED
-    foreign = [name for name in columns_of(base) if name not in schema.FACES_IDENTIFIED.names]
-    if foreign:
-        _LOG.warning("%s: columns that the program does not know are dropped: %s", base, ", ".join(foreign))
     norms = repeat(()) if columns.rows is None else _norms(columns.rows, columns.dimension)
     table = schema.FACES_EMBEDDED if columns.track_ids is None else schema.FACES_IDENTIFIED
     ids: Iterator[tuple[int, ...]] = repeat(())
@@ -151,6 +148,9 @@ def _extend(base: Path, target: Path, outcome: Outcome) -> None:
                 writer.row(*row, *next(norms), *next(ids))
     if found != count:
         raise TableError("wrong number of rows", where=base, asked=count, found=found, remedy=schema.redo("faces"))
+    foreign = [name for name in columns_of(base) if name not in schema.FACES_IDENTIFIED.names]
+    if foreign:
+        _LOG.warning("%s: columns that the program does not know are dropped: %s", base, ", ".join(foreign))
 
 
 def _norms(rows: Path, dimension: int) -> Iterator[tuple[float]]:

@@ -24,6 +24,14 @@ def test_lossless(height: int, width: int, compression: int, seed: int) -> None:
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), image)
 
 
+@pytest.mark.parametrize(("height", "width"), [(360, 640), (273, 640), (274, 320), (3, 90_000)])
+def test_lossless_over_bands(height: int, width: int) -> None:
+    """Sizes of several bands, of bands and one line, of lines longer than a band."""
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    data = encode_png(image, 1)
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), image)
+
+
 def test_lossless_with_gaps_between_lines() -> None:
     """A decoder's buffer may pad its lines; a chip may be a window of a larger picture."""
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)[5:40, 3:61]
