@@ -10,6 +10,7 @@ from typing import Any
 
 from . import __version__
 from .errors import DecodeError, InputError
+from .graph.inputs import images_of
 from .store.record import RunRecord, Source
 from .store.schema import STEPS, StepName
 from .types import Clip

@@ -16,6 +16,7 @@ from .errors import BackendError, InputError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
+from .graph.images import ImageSource
 from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
@@ -152,8 +153,6 @@ class Tools:
         if clip.source is None:
             raise InputError("the clip itself is not here, only its results", where=clip.output, remedy="Give the clip.")
         if clip.kind == "images":
-            from .graph.images import ImageSource
-
             return ImageSource(clip)
         assert self.graph == "software"
         return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..types import Clip
 
-__all__ = ["IMAGE_SUFFIXES", "OUTPUT_SUFFIX", "VIDEO_SUFFIXES", "find_clips", "natural_key"]
+__all__ = ["IMAGE_SUFFIXES", "OUTPUT_SUFFIX", "VIDEO_SUFFIXES", "find_clips", "images_of", "is_image", "natural_key"]
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,19 @@ def find_clips(path: Path) -> list[Clip]:
         return _clips_in(path)
     if not _is_video(path.name):
         remedy = f"Give a video ({' '.join(VIDEO_SUFFIXES)}) or a directory."
-        if _is_image(path.name):
+        if is_image(path.name):
             remedy = "Give the directory that holds the image."
         raise InputError("is not a video by its name", where=path, remedy=remedy)
     if not path.is_file():
         raise InputError("is not a regular file", where=path, remedy="Copy the video to a file first.")
     return [_video(path)]
+
+
+def images_of(folder: Path) -> list[Path]:
+    """Return the images of an image folder in natural order of their names. Raises OSError where it cannot be read."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_image(entry.name) and not entry.name.startswith(".") and entry.is_file()]
+    return [folder / name for name in sorted(names, key=natural_key)]
 
 
 def _clips_in(root: Path) -> list[Clip]:
@@ -96,7 +103,7 @@ def _scan(root: Path) -> tuple[list[str], list[str], bool]:
                     else:
                         log.warning("%s: is a broken link or no regular file; not used", root / entry.name)
                 else:
-                    has_image = has_image or _is_image(entry.name)
+                    has_image = has_image or is_image(entry.name)
     except OSError as error:
         raise InputError("cannot be read", where=root, found=error.strerror, remedy="Check its permissions.") from error
     return videos, folders, has_image
@@ -105,7 +112,7 @@ def _scan(root: Path) -> tuple[list[str], list[str], bool]:
 def _holds_image(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(_is_image(entry.name) and not entry.name.startswith(".") for entry in entries)
+            return any(is_image(entry.name) for entry in entries)
     except OSError as error:
         log.warning("%s: cannot be read (%s); not used", folder, error.strerror)
         return False
@@ -153,5 +160,6 @@ def _is_video(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)
+def is_image(name: str) -> bool:
+    """Return whether a file of that name is a picture to use."""
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
