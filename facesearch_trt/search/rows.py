@@ -86,7 +86,7 @@ class ClipRows:
     chip: Sequence[str]
     """File of that face's chip inside the clip's directory; empty where it was not kept."""
     vectors: Array
-    """float32 [N, D], finite and not zero; their length does not matter."""
+    """float32 [N, D], finite and not zero; their length does not matter. D may be anything where N is 0."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -191,6 +191,8 @@ def _rows(rows: ClipRows, schema: Any) -> Any:
 
 
 def _unit(vectors: Array, shape: tuple[int, int]) -> Array:
+    if not shape[0]:
+        return np.zeros(shape, np.float32)
     if vectors.shape != shape:
         raise ValueError(f"vectors of shape {vectors.shape}, not {shape}")
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)

@@ -101,6 +101,8 @@ class IndexWriter:
     def put(self, clips: Sequence[ClipRows]) -> None:
         """Add clips, each in the place of what the index had of it, in at most two commits per model.
 
+        Clips without any face are left out as long as the index has no face of their model.
+
         Raises StoreError where the index cannot be written or vectors have another dimension than the model's others,
         ValueError where a clip comes twice or a vector is zero or not finite.
         """
@@ -169,8 +171,11 @@ class IndexWriter:
                 self._tidy(model, table)
 
     def _put(self, model: str, clips: list[ClipRows]) -> None:
-        dimension = int(clips[0].vectors.shape[1])
+        dimension = max((int(rows.vectors.shape[1]) for rows in clips if len(rows)), default=0)
+        if not dimension and model not in self._tables:
+            return
         table = self._table_for(model, dimension)
+        dimension = dimension or self._dimension(table)
         known = self._clips[model]
         new = [rows for rows in clips if rows.entry.key not in known]
         redone = [rows for rows in clips if rows.entry.key in known]
@@ -205,7 +210,7 @@ class IndexWriter:
             with lance_errors(self.location):
                 table = self._database.create_table(table_name(model), schema=arrow_schema(model, dimension))
             self._remember(table)
-        elif (found := ModelTable(table, self.location).dimension) != dimension:
+        elif (found := self._dimension(table)) != dimension and dimension:
             raise StoreError(
                 "embeddings of another length than those in the index",
                 where=self.location,
