@@ -124,6 +124,7 @@ def plain(clip: Path, pack: str, work: Path) -> dict[str, Any]:
     """Do the same job in the loop that a user would write around the same ONNX files."""
     import onnxruntime
 
+    from facesearch_trt.faces.decode import Look
     from facesearch_trt.faces.network import fill_planes
 
     tools, detector, embedder = _networks(pack, 0)
@@ -144,7 +145,7 @@ def plain(clip: Path, pack: str, work: Path) -> dict[str, Any]:
         planes = np.empty((1, 3, look.net_height, look.net_width), np.float32)
         fill_planes(planes[0], look.resize(image), detector.spec.colour, detector.spec.mean, detector.spec.std)
         found = dict(zip(outputs, sessions[0].run(None, {names[0]: planes}), strict=True))
-        faces = detector.read([(found, 0, look)], image.shape[1], image.shape[0])
+        faces = detector.faces_from_outputs([Look(found, 0, look)], image.shape[1], image.shape[0])
         for index, chip in enumerate(tools.aligner.chips(image, faces.landmarks)):
             file = f"faces/frame_{frame_num:04d}_face_{index:02d}.png"
             cv2.imwrite(str(work / file), chip)

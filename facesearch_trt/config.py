@@ -71,12 +71,12 @@ class Options:
     every: int = _option(1, "Use every N-th frame.", section="frames", low=1, high=1_000_000)
     frames: str = _option(
         "all",
-        "Which pictures to keep: all, only those with faces, or none. frames.csv lists every frame in any case.",
+        "Which pictures to keep: all, only those with faces, or none; step by step, step 2 removes the others. frames.csv lists every frame.",
         section="frames",
         choices=("all", "faces", "none"),
     )
     png_compression: int = _option(
-        1, "zlib level of the written PNG files; 0 is fastest and largest.", section="frames", low=0, high=9
+        1, "Compression of the written PNG files: 1 is fastest, 9 smallest and many times slower.", section="frames", low=0, high=9
     )
 
     detector_size: int = _option(

@@ -68,8 +68,8 @@ class Pass:
 
     def keep_pictures(self, keep: str) -> None:
         """Remove the pictures of frames that ``keep`` does not ask for, which only the faces tell."""
-        if keep == "faces":
-            self._writer.keep_pictures("faces")
+        if keep != "all":
+            self._writer.keep_pictures(cast(Keep, keep))
 
     def write_faces(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Write chips and the tables of faces."""

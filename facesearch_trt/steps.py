@@ -64,12 +64,11 @@ def video_to_frames(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Step 1: the frames, frames.csv, frame_tbl.csv and shots.csv."""
 
     def run(job: Pass) -> Outcome:
-        # Which frames have faces is not known yet; step 2 removes the others.
-        keep = "none" if tools.options.frames == "none" else "all"
         with tools.open(clip) as source:
             frames = job.watch("decode", source)
             frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
-            job.drain(job.watch("write_frames", job.write_frames(frames, keep=keep)))
+            # Step 2 needs the pictures, and only then it is known which have faces: it removes those that are not to be kept.
+            job.drain(job.watch("write_frames", job.write_frames(frames, keep="all")))
             return job.commit(damage=source.damage)
 
     return _step("frames", clip, tools, watcher, run)
