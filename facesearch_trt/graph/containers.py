@@ -1,4 +1,4 @@
-"""Reads how a video file is laid out, from its box headers alone: whether it is all there.
+"""Reads how a video file is laid out, from its box headers alone: whether it is all there, and how many frames it has.
 
 Demuxers play a file that was cut off up to its end and say nothing, so what is missing has to be read from the sizes
 that the container itself declares.
@@ -7,12 +7,15 @@ that the container itself declares.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Layout", "layout_of"]
+from ..errors import DecodeError
+
+__all__ = ["Layout", "checked_layout", "layout_of"]
 
 _MP4_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
 _EBML = b"\x1a\x45\xdf\xa3"
@@ -29,6 +32,29 @@ class Layout:
     """How much of what the container declares lies beyond the end of the file; 0 where it cannot be told."""
     has_index: bool = True
     """Whether the description of the streams is there; False only for MP4 and its kin, where nothing works without."""
+    frames: int | None = None
+    """How many frames the index of an MP4 or MOV file lists for its first video; None for any other."""
+
+
+def checked_layout(path: Path) -> Layout:
+    """Return the file's layout. Raises DecodeError where there is no use in starting a decoder."""
+    try:
+        status = path.stat()
+        # A pipe or device has no layout to look at, and to look would take its data away.
+        layout = layout_of(path) if stat.S_ISREG(status.st_mode) else Layout()
+    except OSError as error:
+        raise DecodeError(
+            "cannot be read", where=path, found=error.strerror, remedy="Check that it is there and its permissions."
+        ) from error
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise DecodeError("is empty", where=path, remedy="Copy or record it again.")
+    if not layout.has_index:
+        raise DecodeError(
+            "has no index (its moov box): the recording or copy was cut off before it was finished",
+            where=path,
+            remedy="Copy or record it again; a tool like untrunc can repair it.",
+        )
+    return layout
 
 
 def layout_of(path: Path) -> Layout:
@@ -48,31 +74,65 @@ def layout_of(path: Path) -> Layout:
 
 def _of_mp4(file: BinaryIO, size: int) -> Layout:
     """Walk the boxes of the top level (ISO/IEC 14496-12, 4.2)."""
-    end, has_index = 0, False
-    for kind, box_end in _boxes(file, size):
+    end, has_index, frames = 0, False, None
+    for kind, start, box_end in _boxes(file, 0, size):
         # Only these hold what is decoded; anything may follow them.
         if kind in (b"mdat", b"moov", b"moof"):
             end = max(end, box_end)
-            has_index = has_index or (kind == b"moov" and box_end <= size)
-    return Layout(max(0, end - size), has_index)
+        if kind == b"moov" and box_end <= size:
+            has_index = True
+            frames = _frames_of_first_video(file, start, box_end)
+    return Layout(max(0, end - size), has_index, frames)
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
-    position = 0
+def _frames_of_first_video(file: BinaryIO, start: int, end: int) -> int | None:
+    """Return the sample count of the first video track inside a moov box; None in a fragmented file, where it is 0."""
+    for kind, *track in _boxes(file, start, end):
+        if kind != b"trak" or (media := _find(file, track, b"mdia")) is None:
+            continue
+        handler = _find(file, media, b"hdlr")
+        sizes = _find(file, media, b"minf", b"stbl", b"stsz")
+        # Both begin with version and flags: 8.4.3 and 8.7.3.2.
+        if handler is None or sizes is None or _read(file, handler[0] + 8, 4) != b"vide":
+            continue
+        return int.from_bytes(_read(file, sizes[0] + 8, 4), "big") or None
+    return None
+
+
+def _find(file: BinaryIO, within: Sequence[int], *path: bytes) -> tuple[int, int] | None:
+    """Return start and end of the content of the box that a path of box types leads to."""
+    start, end = within
+    for wanted in path:
+        for kind, inner, inner_end in _boxes(file, start, end):
+            if kind == wanted:
+                start, end = inner, inner_end
+                break
+        else:
+            return None
+    return start, end
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start of the content and end of the boxes from ``start`` on; the last may end beyond ``end``."""
+    position = start
     for _ in range(_MOST_BOXES):
-        file.seek(position)
-        header = file.read(16)
+        header = _read(file, position, 16) if position < end else b""
         if len(header) < 8:
             return
-        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        length, kind, head = int.from_bytes(header[:4], "big"), header[4:8], 8
         if length == 0:
-            length = size - position
+            length = end - position
         elif length == 1:
-            length = int.from_bytes(header[8:16], "big")
-        if length < 8 or not kind.isalnum():
+            length, head = int.from_bytes(header[8:16], "big"), 16
+        if length < head or not kind.isalnum():
             return
+        yield kind, position + head, position + length
         position += length
-        yield kind, position
+
+
+def _read(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
 
 
 def _end_of_segment(file: BinaryIO) -> int:
@@ -108,8 +168,7 @@ def _end_of_riffs(file: BinaryIO, size: int) -> int:
     """Return where the last RIFF chunk of an AVI file ends; one above 1 GiB is made of several."""
     position = 0
     while position < size:
-        file.seek(position)
-        header = file.read(8)
+        header = _read(file, position, 8)
         if header[:4] != b"RIFF" or len(header) < 8:
             break
         length = int.from_bytes(header[4:], "little")

@@ -1,7 +1,8 @@
-"""Reads a folder of images as a clip, in natural order of their names."""
+"""Reads a folder of images as the frames of a clip."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -11,71 +12,96 @@ import numpy as np
 
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
-from .inputs import images_of
+from .image_size import image_size
+from .inputs import is_image, natural_key
 
-__all__ = ["MOST_PIXELS", "ImageSource"]
+__all__ = ["MAX_PIXELS", "ImageSource"]
 
-MOST_PIXELS = 1 << 28
-"""Images with more pixels are refused by their header, before they could fill the memory: 268 million take 0.8 GB."""
-_NAMED = 5
-"""Unreadable images that are named; the others are counted."""
+MAX_PIXELS = 1 << 28
+"""Most pixels of an image that is opened: 268 million, 0.8 GB decoded. Phones make up to 200 million."""
+
+_NAMED = 10
+"""How many unreadable images the report names."""
 
 
 class ImageSource:
-    """The frames of one image folder; a :class:`~facesearch_trt.types.FrameSource`.
+    """The pictures of a folder in natural order of their names; a :class:`~facesearch_trt.types.FrameSource`.
 
-    Each readable image is a frame, uint8 [H, W, 3] BGR in its own size, turned upright where its EXIF data says how; grey, 16-bit and
-    transparent images are converted. ``frame_num`` counts the readable images and ``pts_s`` is the same number. Images that cannot be read
-    are left out and named in ``damage``. Iterating raises DecodeError where none can be read.
+    Each is a read-only uint8 [H, W, 3] BGR array of its own size, turned upright as its EXIF data says; of 16 bits
+    the upper 8 are used, grey becomes three equal channels, transparency is dropped. ``frame_num`` counts the
+    pictures that could be read, ``pts_s`` is the same number. What cannot be read, or declares more than
+    :data:`MAX_PIXELS`, is left out, and ``damage`` names it. Raises DecodeError where no picture of the folder can be
+    read.
     """
 
     def __init__(self, clip: Clip) -> None:
         if clip.source is None:
-            raise DecodeError("its images are not at hand", where=clip.name, remedy="Put the folder beside its results.")
+            raise DecodeError("its images are not at hand", where=clip.name, remedy="Put them beside their results.")
         self.damage: str | None = None
         self._folder: Path = clip.source
 
     def __enter__(self) -> ImageSource:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing stays open between two pictures."""
 
     def __iter__(self) -> Iterator[Frame]:
+        names = _image_names(self._folder)
         self.damage = None
-        broken: list[str] = []
-        frame_num = 0
-        for path in images_of(self._folder):
-            try:
-                image = _read(path)
-            except (OSError, ValueError) as error:
-                broken.append(f"{path.name} ({error})")
+        unread: list[str] = []
+        unread_count = frame_num = 0
+        for name in names:
+            image = _read(self._folder / name)
+            if isinstance(image, str):
+                unread_count += 1
+                if len(unread) < _NAMED:
+                    unread.append(f"{name} ({image})")
                 continue
             yield Frame(frame_num, float(frame_num), image.shape[1], image.shape[0], image)
             frame_num += 1
-        if broken:
-            more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-            self.damage = f"{len(broken)} images could not be read: {', '.join(broken[:_NAMED])}{more}"
+        listed = ", ".join(unread) + (", …" if unread_count > len(unread) else "")
         if not frame_num:
-            raise DecodeError("no image can be read", where=self._folder, found=self.damage or "no image")
+            raise DecodeError(
+                "no image in it can be read",
+                where=self._folder,
+                found=listed or "no image",
+                remedy="Copy the images again, or take the folder out of the input.",
+            )
+        if unread_count:
+            self.damage = f"{unread_count} of {len(names)} images could not be read: {listed}"
 
 
-def _read(path: Path) -> Array:
-    """Return an image as uint8 [H, W, 3] BGR. Raises ValueError or OSError that says in a few words why not."""
-    content = np.fromfile(path, np.uint8)
-    if not content.size:
-        raise ValueError("empty file")
+def _image_names(folder: Path) -> list[str]:
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if is_image(entry.name) and not entry.is_dir()]
+    except OSError as error:
+        raise DecodeError(
+            "cannot be read", where=folder, found=error.strerror, remedy="Check its permissions."
+        ) from error
+    return sorted(names, key=natural_key)
+
+
+def _read(path: Path) -> Array | str:
+    """Return a picture, or why it cannot be had."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    if not content:
+        return "empty"
+    size = image_size(content)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        return f"{size[0]} × {size[1]} px is above the limit of {MAX_PIXELS:,}"
+    try:
+        # From memory, not from the file: there OpenCV gives the upper part of a JPEG that was cut off and says nothing.
+        image: Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ValueError("too large" if "Pixels" in str(error) or "too large" in str(error) else "not a picture") from None
-    except MemoryError:
-        raise ValueError("too large") from None
-    # What is missing of a JPEG is filled with grey and no word is said of it.
-    is_cut_jpeg = content[:2].tobytes() == b"\xff\xd8" and content.tobytes().rfind(b"\xff\xd9") < 0
-    if image is None or is_cut_jpeg:
-        raise ValueError("not a picture, or cut off")
-    if image.shape[0] * image.shape[1] > MOST_PIXELS:
-        raise ValueError(f"too large, {image.shape[1]}x{image.shape[0]}")
+        return str(error.err or error)
+    if image is None:
+        return "damaged or no image"
     image.flags.writeable = False
     return image

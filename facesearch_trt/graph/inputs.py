@@ -63,7 +63,11 @@ def find_clips(path: Path) -> list[Clip]:
 def images_of(folder: Path) -> list[Path]:
     """Return the images of an image folder in natural order of their names. Raises OSError where it cannot be read."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_image(entry.name) and not entry.name.startswith(".") and entry.is_file()]
+        names = [
+            entry.name
+            for entry in entries
+            if is_image(entry.name) and not entry.name.startswith(".") and entry.is_file()
+        ]
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
