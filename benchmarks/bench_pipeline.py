@@ -67,7 +67,7 @@ def _warm(detector: Any, embedder: Any) -> None:
     embedder.embed(np.zeros((1, embedder.spec.chip_size, embedder.spec.chip_size, 3), np.uint8))
 
 
-def _networks(pack: str, threads: int) -> tuple[Any, Any, Any]:
+def _networks(pack: str) -> tuple[Any, Any, Any]:
     from facesearch_trt.config import Options
     from facesearch_trt.wiring import Tools
 
@@ -75,12 +75,12 @@ def _networks(pack: str, threads: int) -> tuple[Any, Any, Any]:
     return tools, tools.detector, tools.embedder
 
 
-def networks(clip: Path, pack: str, work: Path) -> dict[str, Any]:
+def networks(clip: Path, pack: str, _: Path) -> dict[str, Any]:
     """Run only the networks, on inputs that were prepared beforehand, on all cores."""
     from facesearch_trt.faces.network import fill_planes
     from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
 
-    tools, detector, embedder = _networks(pack, 1)
+    tools, detector, embedder = _networks(pack)
     images = list(_decoded(clip))
     planes, chips = [], []
     for image in images:
@@ -127,8 +127,11 @@ def plain(clip: Path, pack: str, work: Path) -> dict[str, Any]:
     from facesearch_trt.faces.decode import Look
     from facesearch_trt.faces.network import fill_planes
 
-    tools, detector, embedder = _networks(pack, 0)
-    sessions = [onnxruntime.InferenceSession(str(spec.onnx), providers=["CPUExecutionProvider"]) for spec in (detector.spec, embedder.spec)]
+    tools, detector, embedder = _networks(pack)
+    sessions = [
+        onnxruntime.InferenceSession(str(spec.onnx), providers=["CPUExecutionProvider"])
+        for spec in (detector.spec, embedder.spec)
+    ]
     names = [session.get_inputs()[0].name for session in sessions]
     outputs = [output.name for output in sessions[0].get_outputs()]
     (work / "faces").mkdir()
@@ -177,7 +180,10 @@ def face_recognition(clip: Path, model: str, work: Path) -> dict[str, Any]:
         places = peer.face_locations(rgb, model=model)
         encodings = peer.face_encodings(rgb, places)
         for index, ((top, right, bottom, left), _) in enumerate(zip(places, encodings, strict=True)):
-            cv2.imwrite(str(work / f"faces/frame_{frame_num:04d}_face_{index:02d}.png"), image[max(0, top) : bottom, max(0, left) : right])
+            cv2.imwrite(
+                str(work / f"faces/frame_{frame_num:04d}_face_{index:02d}.png"),
+                image[max(0, top) : bottom, max(0, left) : right],
+            )
             rows.append([frame_num, left, top, right, bottom, ""])
     seconds = (time.perf_counter() - start) * every
     return {"seconds": seconds, "frames": frames * every, "faces": len(rows) * every, "rows": rows, "every": every}
@@ -185,7 +191,9 @@ def face_recognition(clip: Path, model: str, work: Path) -> dict[str, Any]:
 
 def _contend(name: str, argument: str, clip: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        function = {"pipeline": pipeline, "networks": networks, "plain": plain, "face_recognition": face_recognition}[name]
+        function = {"pipeline": pipeline, "networks": networks, "plain": plain, "face_recognition": face_recognition}[
+            name
+        ]
         result = function(clip, argument, Path(directory))
     result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result, default=float))
@@ -242,20 +250,38 @@ def main() -> None:
     for pack in args.pack or ["open"]:
         runs: list[dict[str, dict[str, Any]]] = []
         for _ in range(args.runs):
-            runs.append({name: _run(sys.executable, name, pack, args.clip) for name in ("pipeline", "networks", "plain")})
-        lines += [f"### pack {pack}", "", "| contender | seconds | frames/s | faces/s | peak MB | speed of the pipeline against it |", "|-|-|-|-|-|-|"]
+            runs.append(
+                {name: _run(sys.executable, name, pack, args.clip) for name in ("pipeline", "networks", "plain")}
+            )
+        lines += [
+            f"### pack {pack}",
+            "",
+            "| contender | seconds | frames/s | faces/s | peak MB | speed of the pipeline against it |",
+            "|-|-|-|-|-|-|",
+        ]
         for name in ("pipeline", "networks", "plain"):
             lines.append(_row(name, [run[name] for run in runs], [run["pipeline"] for run in runs]))
         stages = runs[len(runs) // 2]["pipeline"]["stages"]
-        lines += ["", "What the pass waited for, s: " + ", ".join(f"{stage} {value:.2f}" for stage, value in stages.items()), ""]
+        lines += [
+            "",
+            "What the pass waited for, s: " + ", ".join(f"{stage} {value:.2f}" for stage, value in stages.items()),
+            "",
+        ]
     if args.peer:
         own = [_run(sys.executable, "pipeline", "open", args.clip) for _ in range(2)]
-        lines += ["### against face_recognition (pack open)", "", "| contender | seconds | frames/s | faces/s | peak MB | speed of the pipeline against it |", "|-|-|-|-|-|-|"]
+        lines += [
+            "### against face_recognition (pack open)",
+            "",
+            "| contender | seconds | frames/s | faces/s | peak MB | speed of the pipeline against it |",
+            "|-|-|-|-|-|-|",
+        ]
         for model in ("hog", "cnn"):
             peer = _run(args.peer, "face_recognition", model, args.clip)
             lines.append(_row(f"face_recognition {model}", [peer], [own[0]]))
             if args.truth:
-                lines.append(f"| &nbsp; recall {_recall(peer['rows'], peer['every'], args.truth):.3f} on every {peer['every']}. frame | | | | | |")
+                lines.append(
+                    f"| &nbsp; recall {_recall(peer['rows'], peer['every'], args.truth):.3f} on every {peer['every']}. frame | | | | | |"
+                )
         lines.append(_row("pipeline", own, own))
     text = "\n".join(lines) + "\n"
     print(text)

@@ -63,9 +63,15 @@ class Options:
         section="machine",
         choices=("auto", "onnxruntime", "tensorrt"),
     )
-    threads: int = _option(0, "Worker threads for the networks; 0 for one per core.", section="machine", low=0, high=1024)
+    threads: int = _option(
+        0, "Worker threads for the networks; 0 for one per core.", section="machine", low=0, high=1024
+    )
     stall_timeout_s: float = _option(
-        60.0, "Give a clip up when its decoder made no progress for so many seconds.", section="machine", low=1, high=86400
+        60.0,
+        "Give a clip up when its decoder made no progress for so many seconds.",
+        section="machine",
+        low=1,
+        high=86400,
     )
 
     every: int = _option(1, "Use every N-th frame.", section="frames", low=1, high=1_000_000)
@@ -76,7 +82,11 @@ class Options:
         choices=("all", "faces", "none"),
     )
     png_compression: int = _option(
-        1, "Compression of the written PNG files: 1 is fastest, 9 smallest and many times slower.", section="frames", low=0, high=9
+        1,
+        "Compression of the written PNG files: 1 is fastest, 9 smallest and many times slower.",
+        section="frames",
+        low=0,
+        high=9,
     )
 
     detector_size: int = _option(
@@ -97,7 +107,9 @@ class Options:
     score_threshold: float | None = _option(
         None, "Least score of a face; null for the detector's own in the catalogue.", section="faces", low=0, high=1
     )
-    nms_iou: float = _option(0.3, "Of two boxes that overlap by more than this IoU the weaker goes.", section="faces", low=0, high=1)
+    nms_iou: float = _option(
+        0.3, "Of two boxes that overlap by more than this IoU the weaker goes.", section="faces", low=0, high=1
+    )
     min_face_px: float = _option(
         12.0, "Least side in px, in the original frame, of a face that is reported.", section="faces", low=0, high=8192
     )
@@ -138,7 +150,7 @@ def options_with(options: Options, changes: Mapping[str, object], *, where: str)
     out of range or not among the choices.
     """
     known = {option.name: option for option in fields(Options)}
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
@@ -155,14 +167,22 @@ def _checked(option: Field[Any], value: object, where: str) -> object:
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
-        raise OptionError(f"option {option.name!r} has a wrong type", where=where, asked=repr(value), found=f"it takes {plain.__name__}")
+        raise OptionError(
+            f"option {option.name!r} has a wrong type",
+            where=where,
+            asked=repr(value),
+            found=f"it takes {plain.__name__}",
+        )
     choices, low, high = (option.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
-        raise OptionError(f"option {option.name!r} has no such value", where=where, asked=repr(value), found=", ".join(choices))
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # Written so that NaN fails too.
-        if not ((low is None or value >= low) and (high is None or value <= high)):
-            raise OptionError(f"option {option.name!r} is out of range", where=where, asked=value, found=f"it takes {low} to {high}")
+        raise OptionError(
+            f"option {option.name!r} has no such value", where=where, asked=repr(value), found=", ".join(choices)
+        )
+    # Written so that NaN fails too.
+    if plain in (int, float) and not (low <= value <= high):
+        raise OptionError(
+            f"option {option.name!r} is out of range", where=where, asked=value, found=f"it takes {low} to {high}"
+        )
     return value
 
 
@@ -174,7 +194,9 @@ def load_options(path: Path) -> Options:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise OptionError("no such configuration file", where=path, remedy="configs/default.yaml is an example.") from None
+        raise OptionError(
+            "no such configuration file", where=path, remedy="configs/default.yaml is an example."
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError("cannot read the configuration", where=path, found=error) from error
     if content is None:
@@ -186,7 +208,9 @@ def load_options(path: Path) -> Options:
 
 def render_yaml() -> str:
     """Return ``configs/default.yaml``: every option with its default and its help as a comment."""
-    lines = ["# Every option with its default. Made by `facesearch config`; a file given with --config may hold any of them."]
+    lines = [
+        "# Every option with its default. Made by `facesearch config`; a file given with --config may hold any of them."
+    ]
     section = None
     for option in fields(Options):
         if option.metadata["section"] != section:

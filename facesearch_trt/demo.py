@@ -48,16 +48,24 @@ def _white_house(name: str) -> PypiSource:
 
 PICTURES: Mapping[str, Picture] = {
     "collins": Picture(
-        _collins("astronaut.png"), "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5", (180, 66, 268, 180)
+        _collins("astronaut.png"),
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        (180, 66, 268, 180),
     ),
     "obama": Picture(
-        _white_house("obama.jpg"), "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6", (380, 85, 600, 405)
+        _white_house("obama.jpg"),
+        "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6",
+        (380, 85, 600, 405),
     ),
     "obama_2": Picture(
-        _white_house("obama2.jpg"), "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6", (200, 235, 470, 615)
+        _white_house("obama2.jpg"),
+        "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6",
+        (200, 235, 470, 615),
     ),
     "biden": Picture(
-        _white_house("biden.jpg"), "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c", (450, 160, 725, 550)
+        _white_house("biden.jpg"),
+        "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c",
+        (450, 160, 725, 550),
     ),
 }
 
@@ -132,7 +140,8 @@ def _read(path: Path) -> Array:
     if content.startswith(b"\x89PNG") and start > 0:
         length = int.from_bytes(content[start : start + 4], "big")
         content = content[:start] + content[start + 12 + length :]
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image: Array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return image
 
 
 def frames(pictures: Mapping[str, Path]) -> Iterator[Array]:
@@ -149,7 +158,9 @@ def frames(pictures: Mapping[str, Path]) -> Iterator[Array]:
                 image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
                 reduced[:, :2] *= 2
             size = (right - left, height)
-            screen[:, left:right] = cv2.warpAffine(image, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            screen[:, left:right] = cv2.warpAffine(
+                image, reduced, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
         light = 1 - (1 - shot.dimmest) * np.sin(np.pi * at)
         yield cv2.convertScaleAbs(screen, alpha=light)
 
@@ -161,7 +172,14 @@ def truth() -> Iterator[tuple[int, float, float, float, float, str]]:
             x1, y1, x2, y2 = PICTURES[panel.picture].face
             scale, left = matrix[0, 0], panel.left * SIZE[0]
             shift_x, shift_y = left + matrix[0, 2], matrix[1, 2]
-            yield frame_num, scale * x1 + shift_x, scale * y1 + shift_y, scale * x2 + shift_x, scale * y2 + shift_y, panel.person
+            yield (
+                frame_num,
+                scale * x1 + shift_x,
+                scale * y1 + shift_y,
+                scale * x2 + shift_x,
+                scale * y2 + shift_y,
+                panel.person,
+            )
 
 
 def pictures() -> dict[str, Path]:

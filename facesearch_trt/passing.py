@@ -14,7 +14,7 @@ from .runner import Outcome, Watcher
 from .stopwatch import Stopwatch
 from .store.clip import ClipStore
 from .store.record import Model
-from .store.schema import STEPS, StepName
+from .store.schema import StepName
 from .store.writer import Keep
 from .types import Clip, Frame
 from .wiring import Tools
@@ -45,7 +45,9 @@ class Pass:
         self._watcher.started(self.clip, expected)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.__exit__(kind, error, trace)
 
     def watch(self, stage: str, frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -26,7 +26,9 @@ def source_of(clip: Clip, record: RunRecord | None) -> Source:
     """
     if clip.source is None:
         if record is None or record.source is None:
-            raise InputError("neither a clip nor usable results are here", where=clip.output, remedy="Give the clip itself.")
+            raise InputError(
+                "neither a clip nor usable results are here", where=clip.output, remedy="Give the clip itself."
+            )
         return record.source
     try:
         if clip.kind == "video":
@@ -34,8 +36,12 @@ def source_of(clip: Clip, record: RunRecord | None) -> Source:
             return Source(clip.source.name, stat.st_size, stat.st_mtime_ns)
         stats = [path.stat() for path in images_of(clip.source)]
     except OSError as error:
-        raise DecodeError("cannot be read", where=clip.source, found=error.strerror, remedy="Check that it is still there.") from error
-    return Source(clip.source.name, sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0))
+        raise DecodeError(
+            "cannot be read", where=clip.source, found=error.strerror, remedy="Check that it is still there."
+        ) from error
+    return Source(
+        clip.source.name, sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+    )
 
 
 def parameters(step: StepName, tools: Tools) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName
     with Pass(clip, tools, watcher, keys) as job, tools.open(clip) as source:
         frames = job.watch("decode", source)
         frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
-        frames = job.watch("detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads))
+        frames = job.watch(
+            "detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads)
+        )
         frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
         frames = job.watch("write_faces", job.write_faces(frames))
         frames = job.watch("embed", embed(frames, embedder, tools.network_pool, ahead=tools.threads))
@@ -80,7 +82,9 @@ def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     def run(job: Pass) -> Outcome:
         detector = tools.detector
         frames = job.watch("read_frames", job.store.load_frames(executor=tools.picture_pool))
-        frames = job.watch("detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads))
+        frames = job.watch(
+            "detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads)
+        )
         job.drain(job.watch("write_faces", job.write_faces(frames)))
         job.keep_pictures(tools.options.frames)
         return job.commit()

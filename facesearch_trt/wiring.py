@@ -91,7 +91,10 @@ class Tools:
         wanted = self.options.backend
         if wanted == "tensorrt":
             raise BackendError(
-                "TensorRT is not available on this machine", asked=wanted, found="onnxruntime", remedy="Use --backend onnxruntime."
+                "TensorRT is not available on this machine",
+                asked=wanted,
+                found="onnxruntime",
+                remedy="Use --backend onnxruntime.",
             )
         return "onnxruntime"
 
@@ -101,7 +104,10 @@ class Tools:
         wanted = self.options.graph
         if wanted not in ("auto", "software"):
             raise BackendError(
-                f"the {wanted} graph is not available on this machine", asked=wanted, found="software", remedy="Use --graph software."
+                f"the {wanted} graph is not available on this machine",
+                asked=wanted,
+                found="software",
+                remedy="Use --graph software.",
             )
         return "software"
 
@@ -151,7 +157,9 @@ class Tools:
     def open(self, clip: Clip) -> FrameSource:
         """Return the source of a clip's frames. Raises InputError where only its results are at hand."""
         if clip.source is None:
-            raise InputError("the clip itself is not here, only its results", where=clip.output, remedy="Give the clip.")
+            raise InputError(
+                "the clip itself is not here, only its results", where=clip.output, remedy="Give the clip."
+            )
         if clip.kind == "images":
             return ImageSource(clip)
         assert self.graph == "software"
@@ -169,5 +177,7 @@ class Tools:
     def __enter__(self) -> Tools:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()

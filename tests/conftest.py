@@ -14,7 +14,9 @@ SHARED = Path(os.environ.get("FACESEARCH_SHARED", REPOSITORY.parent / "shared"))
 def _shared(part: str) -> Path:
     directory = SHARED / part
     if not directory.is_dir():
-        pytest.skip(f"no {directory}: the real clips and models lie outside the project; set FACESEARCH_SHARED to their directory")
+        pytest.skip(
+            f"no {directory}: the real clips and models lie outside the project; set FACESEARCH_SHARED to their directory"
+        )
     return directory
 
 

@@ -12,7 +12,9 @@ from facesearch_trt.errors import OptionError
 
 
 def test_the_yaml_file_is_the_table() -> None:
-    assert (CONFIGS / "default.yaml").read_text(encoding="utf-8") == render_yaml(), "run: facesearch config > configs/default.yaml"
+    assert (CONFIGS / "default.yaml").read_text(encoding="utf-8") == render_yaml(), (
+        "run: facesearch config > configs/default.yaml"
+    )
     assert load_options(CONFIGS / "default.yaml") == Options()
 
 
@@ -62,5 +64,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
     path.write_text("every: 5\nnms_iou: 0.5\n")
     parser = argparse.ArgumentParser()
     add_option_flags(parser)
-    options = options_from(parser.parse_args(["--config", str(path), "--every", "2", "--no-force", "--min-face-px", "20"]))
+    options = options_from(
+        parser.parse_args(["--config", str(path), "--every", "2", "--no-force", "--min-face-px", "20"])
+    )
     assert (options.every, options.nms_iou, options.min_face_px, options.force) == (2, 0.5, 20.0, False)

@@ -26,7 +26,19 @@ ROOM_OF_LIBRARY = {
 }
 """Library → the only files or folders of the package that may import it."""
 
-OPTIONAL = ("gi", "norfair", "scenedetect", "onnxruntime", "tensorrt", "pycuda", "onnx", "pandas", "pyds", "rich", "scipy")
+OPTIONAL = (
+    "gi",
+    "norfair",
+    "scenedetect",
+    "onnxruntime",
+    "tensorrt",
+    "pycuda",
+    "onnx",
+    "pandas",
+    "pyds",
+    "rich",
+    "scipy",
+)
 """Heavy or optional libraries: no module may need them only to be imported."""
 
 
@@ -50,7 +62,9 @@ def test_library_stays_in_its_room(library: str) -> None:
     for module in MODULES:
         if library in _imported(module):
             name = _name(module)
-            assert name in allowed or name.split("/")[0] in allowed, f"{name} imports {library}, whose room is {sorted(allowed)}"
+            assert name in allowed or name.split("/")[0] in allowed, (
+                f"{name} imports {library}, whose room is {sorted(allowed)}"
+            )
 
 
 def test_every_module_imports_without_optional_libraries() -> None:
@@ -100,5 +114,9 @@ def test_all_names_what_is_public(module: Path) -> None:
 
 
 def test_files_stay_readable() -> None:
-    long = {_name(module): count for module in MODULES if (count := len(module.read_text(encoding="utf-8").splitlines())) > 400}
+    long = {
+        _name(module): count
+        for module in MODULES
+        if (count := len(module.read_text(encoding="utf-8").splitlines())) > 400
+    }
     assert not long, f"files over 400 lines: {long}"

@@ -17,7 +17,9 @@ __all__ = ["register"]
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("demo", help="make a small clip with three people and do the whole job on it")
-    parser.add_argument("directory", nargs="?", type=Path, default=Path("facesearch-demo"), help="where to make it [facesearch-demo]")
+    parser.add_argument(
+        "directory", nargs="?", type=Path, default=Path("facesearch-demo"), help="where to make it [facesearch-demo]"
+    )
     add_option_flags(parser)
     parser.set_defaults(call=_demo)
 

@@ -14,7 +14,9 @@ __all__ = ["add_option_flags", "options_from"]
 
 def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[str] = frozenset()) -> None:
     """Add ``--config`` and a flag per option; a flag that is not given leaves the file's or the default's value."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with options; configs/default.yaml shows all of them")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file with options; configs/default.yaml shows all of them"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done and how long it takes")
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in fields(Options):

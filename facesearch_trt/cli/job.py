@@ -16,15 +16,23 @@ from .progress import summary, watcher_for
 __all__ = ["register", "work_through"]
 
 _FRAMES = frozenset({"every", "frames", "stall_timeout_s", "graph"})
-_DETECTOR = frozenset({"detector", "detector_size", "close_up_size", "score_threshold", "nms_iou", "min_face_px", "backend"})
+_DETECTOR = frozenset(
+    {"detector", "detector_size", "close_up_size", "score_threshold", "nms_iou", "min_face_px", "backend"}
+)
 _IDENTITY = frozenset({"deepsort", "similarity_threshold"})
 
 _JOBS: dict[str, tuple[str, frozenset[str]]] = {
     "run": ("the whole job in one pass over each clip, nothing decoded twice", frozenset()),
-    "frames": ("step 1: frames, frames.csv, frame_tbl.csv", _DETECTOR | _IDENTITY | {"pack", "embedder", "models_file", "embed_batch"}),
+    "frames": (
+        "step 1: frames, frames.csv, frame_tbl.csv",
+        _DETECTOR | _IDENTITY | {"pack", "embedder", "models_file", "embed_batch"},
+    ),
     "faces": ("step 2: aligned face chips and faces.csv", (_FRAMES | _IDENTITY | {"embed_batch"}) - {"frames"}),
     "embeddings": ("step 3: embeddings.pth, and enorm in faces.csv", (_FRAMES | _DETECTOR | _IDENTITY) - {"backend"}),
-    "identity": ("step 4: track_id and face_id in faces.csv", _FRAMES | _DETECTOR | {"embed_batch", "png_compression", "threads"}),
+    "identity": (
+        "step 4: track_id and face_id in faces.csv",
+        _FRAMES | _DETECTOR | {"embed_batch", "png_compression", "threads"},
+    ),
 }
 """Sub-command → what it does, and the options that mean nothing to it."""
 

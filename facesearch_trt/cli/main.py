@@ -31,7 +31,8 @@ _FINISHED, _FAILED, _WRONG_USE, _INTERRUPTED = 0, 1, 2, 130
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="facesearch", description="Find every face in a directory of videos, tell who is who, and search it by photo."
+        prog="facesearch",
+        description="Find every face in a directory of videos, tell who is who, and search it by photo.",
     )
     parser.add_argument("--version", action="version", version=f"facesearch {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _WRONG_USE
     logging.basicConfig(
         level=logging.DEBUG if getattr(args, "verbose", False) else logging.INFO,
-        format="%(levelname)s: %(message)s" if not getattr(args, "verbose", False) else "%(asctime)s %(name)s %(levelname)s: %(message)s",
+        format="%(levelname)s: %(message)s"
+        if not getattr(args, "verbose", False)
+        else "%(asctime)s %(name)s %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
     try:

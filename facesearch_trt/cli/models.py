@@ -18,9 +18,13 @@ __all__ = ["register"]
 
 def register(subparsers: Any) -> None:
     """Add the sub-command."""
-    parser = subparsers.add_parser("models", help="list the networks, their licences, and whether they are on this machine")
+    parser = subparsers.add_parser(
+        "models", help="list the networks, their licences, and whether they are on this machine"
+    )
     parser.add_argument("--models-file", type=Path, metavar="FILE", help="YAML file with further models and packs")
-    parser.add_argument("--accept-licence", metavar="NAME", help="record that you read this licence and that it suits you")
+    parser.add_argument(
+        "--accept-licence", metavar="NAME", help="record that you read this licence and that it suits you"
+    )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     parser.set_defaults(call=_models)
 
@@ -44,7 +48,9 @@ def _models(args: argparse.Namespace) -> int:
 def _accept(catalogue: Catalogue, name: str) -> None:
     licences = {entry.licence.name: entry.licence for entry in catalogue.models.values() if entry.licence.accept}
     if name not in licences:
-        raise OptionError("no licence of this name asks to be accepted", asked=repr(name), found=", ".join(sorted(licences)))
+        raise OptionError(
+            "no licence of this name asks to be accepted", asked=repr(name), found=", ".join(sorted(licences))
+        )
     accept_licence(licences[name])
 
 

@@ -29,7 +29,9 @@ def outcome_line(outcome: Outcome) -> str:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return the last words of a run: how many clips ended how, and each failure with its reason."""
-    counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "skipped", "damaged", "failed")}
+    counts = {
+        state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "skipped", "damaged", "failed")
+    }
     lines = [f"{len(outcomes)} clips: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
     lines += [f"  {outcome_line(outcome)}" for outcome in outcomes if outcome.state in ("damaged", "failed")]
     return "\n".join(lines)
@@ -61,7 +63,10 @@ class LineWatcher:
         if due:
             rate = count / (now - start)
             left = f", about {(expected - count) / rate:.0f} s left" if expected and expected > count else ""
-            print(f"{clip.name}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}", flush=True)
+            print(
+                f"{clip.name}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}",
+                flush=True,
+            )
 
     def finished(self, outcome: Outcome) -> None:
         """Say what became of the clip."""
@@ -73,7 +78,9 @@ class LineWatcher:
     def __enter__(self) -> LineWatcher:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
 
@@ -81,7 +88,14 @@ class TerminalWatcher:
     """Shows a bar for the run and one for each clip at work."""
 
     def __init__(self, clips: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
             SpinnerColumn(),
@@ -114,7 +128,9 @@ class TerminalWatcher:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
 

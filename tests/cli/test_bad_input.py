@@ -75,7 +75,9 @@ def test_an_image_folder_with_a_broken_image(root: Path, capsys: pytest.CaptureF
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(folder / name), np.full((64, 64, 3), 90, np.uint8))
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:60])
-    assert main(["run", "--input_directory", str(root), "--every", "1", "--frames", "none", "--detector-size", "64"]) == 1
+    assert (
+        main(["run", "--input_directory", str(root), "--every", "1", "--frames", "none", "--detector-size", "64"]) == 1
+    )
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith("[") and "photos" in line]
     assert "DAMAGED" in line
@@ -85,7 +87,10 @@ def test_an_image_folder_with_a_broken_image(root: Path, capsys: pytest.CaptureF
 
 
 def _mounted(where: Path, *options: str) -> bool:
-    return os.geteuid() == 0 and subprocess.run(["mount", *options, str(where)], capture_output=True, check=False).returncode == 0
+    return (
+        os.geteuid() == 0
+        and subprocess.run(["mount", *options, str(where)], capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_a_read_only_root(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +124,9 @@ def test_a_full_disk(tmp_path: Path, demo_clip: Path, capsys: pytest.CaptureFixt
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_weights_that_are_not_the_published_ones(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_the_published_ones(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "yunet_n.onnx").write_bytes(b"not a network")
     monkeypatch.setenv("FACESEARCH_MODELS", str(tmp_path))
     monkeypatch.setenv("FACESEARCH_HOME", str(tmp_path / "home"))
@@ -145,7 +152,9 @@ def test_an_unknown_pack_and_model(root: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("option", "value"), [("--backend", "tensorrt"), ("--graph", "deepstream")])
-def test_a_runtime_that_is_not_there_is_an_error_and_never_a_silent_change(root: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_runtime_that_is_not_there_is_an_error_and_never_a_silent_change(
+    root: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine may have it")
     assert run(root, option, value) == 1
