@@ -8,6 +8,8 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Literal, cast
 
+from .graph.containers import layout_of
+from .graph.inputs import images_of
 from .identity.builder import identify
 from .plan import source_of
 from .runner import Outcome, Watcher
@@ -41,7 +43,7 @@ class Pass:
 
     def __enter__(self) -> Pass:
         self._writer.__enter__()
-        expected = None if "frames" in self._keys else self._writer.record.counts.frames
+        expected = self._expected() if "frames" in self._keys else self._writer.record.counts.frames
         self._watcher.started(self.clip, expected)
         return self
 
@@ -49,6 +51,17 @@ class Pass:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.__exit__(kind, error, trace)
+
+    def _expected(self) -> int | None:
+        """Return how many frames will come, where that can be told without decoding."""
+        source = self.clip.source
+        if source is None:
+            return None
+        try:
+            count = len(images_of(source)) if self.clip.kind == "images" else layout_of(source).frames
+        except OSError:
+            return None  # opening the clip will say what is wrong with it
+        return None if count is None else -(-count // self._tools.options.every)
 
     def watch(self, stage: str, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames and measure how long the chain waits for this stage."""
