@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DecodeError
-from .gst import codec_name, gstreamer
+from .containers import layout_of
+from .gst import codec_name, gstreamer, open_end
 
 __all__ = ["Autoplug", "best_factory"]
 
@@ -64,6 +65,7 @@ class Autoplug:
         self._decoder_for = decoder_for
         self._after = after
         self._fail = fail
+        self._endless = False
         self._handlers: list[tuple[Any, int]] = []
         source, typefind = (gst.ElementFactory.make(name) for name in ("filesrc", "typefind"))
         source.set_property("location", str(path))
@@ -103,6 +105,9 @@ class Autoplug:
         demuxer = best_factory(gst.ELEMENT_FACTORY_TYPE_DEMUXER, caps, _CONTAINERS)
         if demuxer is not None:
             self.absolute = demuxer.get_plugin_name() == "matroska"
+            # Without an edit list qtdemux ends the stream at its duration, though frames out of order are shown later
+            # than that: the decoder would drop the last ones.
+            self._endless = demuxer.get_plugin_name() == "isomp4" and not layout_of(self._path).edited
             element = self._add(demuxer.create(None))
             self._connect(element, "pad-added", lambda _, pad: self._found_stream(pad))
             typefind.link(element)
@@ -138,11 +143,21 @@ class Autoplug:
         # From the end to the start: an element that gets data is ready for it.
         for element in reversed(chain[:-1]):
             element.sync_state_with_parent()
+        if self._endless:
+            pad.add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, _let_run)
         pad.link(chain[0].get_static_pad("sink"))
 
     def _add(self, element: Any) -> Any:
         self._pipeline.add(element)
         return element
+
+
+def _let_run(_: object, info: Any) -> Any:
+    gst = gstreamer()
+    event = info.get_event()
+    if event.type == gst.EventType.SEGMENT:
+        open_end(event)
+    return gst.PadProbeReturn.OK
 
 
 def best_factory(kind: int, caps: Any, plugins: Container[str] | None = None) -> Any | None:

@@ -34,6 +34,8 @@ class Layout:
     """Whether the description of the streams is there; False only for MP4 and its kin, where nothing works without."""
     frames: int | None = None
     """How many frames the index of an MP4 or MOV file lists for its first video; None for any other."""
+    edited: bool = False
+    """Whether an edit list says which part of that video is shown, and when."""
 
 
 def checked_layout(path: Path) -> Layout:
@@ -74,19 +76,19 @@ def layout_of(path: Path) -> Layout:
 
 def _of_mp4(file: BinaryIO, size: int) -> Layout:
     """Walk the boxes of the top level (ISO/IEC 14496-12, 4.2)."""
-    end, has_index, frames = 0, False, None
+    end, has_index, frames, edited = 0, False, None, False
     for kind, start, box_end in _boxes(file, 0, size):
         # Only these hold what is decoded; anything may follow them.
         if kind in (b"mdat", b"moov", b"moof"):
             end = max(end, box_end)
         if kind == b"moov" and box_end <= size:
             has_index = True
-            frames = _frames_of_first_video(file, start, box_end)
-    return Layout(max(0, end - size), has_index, frames)
+            frames, edited = _first_video(file, start, box_end)
+    return Layout(max(0, end - size), has_index, frames, edited)
 
 
-def _frames_of_first_video(file: BinaryIO, start: int, end: int) -> int | None:
-    """Return the sample count of the first video track inside a moov box; None in a fragmented file, where it is 0."""
+def _first_video(file: BinaryIO, start: int, end: int) -> tuple[int | None, bool]:
+    """Return the first video track's sample count, None where fragments hold them, and whether it has an edit list."""
     for kind, *track in _boxes(file, start, end):
         if kind != b"trak" or (media := _find(file, track, b"mdia")) is None:
             continue
@@ -95,8 +97,9 @@ def _frames_of_first_video(file: BinaryIO, start: int, end: int) -> int | None:
         # Both begin with version and flags: 8.4.3 and 8.7.3.2.
         if handler is None or sizes is None or _read(file, handler[0] + 8, 4) != b"vide":
             continue
-        return int.from_bytes(_read(file, sizes[0] + 8, 4), "big") or None
-    return None
+        frames = int.from_bytes(_read(file, sizes[0] + 8, 4), "big") or None
+        return frames, _find(file, track, b"edts", b"elst") is not None
+    return None, False
 
 
 def _find(file: BinaryIO, within: Sequence[int], *path: bytes) -> tuple[int, int] | None:

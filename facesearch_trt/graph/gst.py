@@ -20,7 +20,18 @@ import numpy as np
 from ..errors import BackendError, DecodeError, StallError
 from ..types import Array
 
-__all__ = ["PACKAGES", "Graph", "bounded", "codec_name", "gstreamer", "launch", "mapped", "pts_s_of", "words_of"]
+__all__ = [
+    "PACKAGES",
+    "Graph",
+    "bounded",
+    "codec_name",
+    "gstreamer",
+    "launch",
+    "mapped",
+    "open_end",
+    "pts_s_of",
+    "words_of",
+]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -139,6 +150,8 @@ def _core() -> ctypes.CDLL:
     library.gst_buffer_map.restype = ctypes.c_int
     library.gst_buffer_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo))
     library.gst_buffer_unmap.restype = None
+    library.gst_event_parse_segment.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.POINTER(_Segment)))
+    library.gst_event_parse_segment.restype = None
     return library
 
 
@@ -159,6 +172,32 @@ def mapped(buffer: Any) -> Iterator[Array]:
         yield content
     finally:
         _core().gst_buffer_unmap(address, ctypes.byref(info))
+
+
+class _Segment(ctypes.Structure):
+    """GstSegment of gst/gstsegment.h, unchanged over all of GStreamer 1, as far as it is used."""
+
+    _fields_ = (
+        ("flags", ctypes.c_int),
+        ("rate", ctypes.c_double),
+        ("applied_rate", ctypes.c_double),
+        ("format", ctypes.c_int),
+        ("base", ctypes.c_uint64),
+        ("offset", ctypes.c_uint64),
+        ("start", ctypes.c_uint64),
+        ("stop", ctypes.c_uint64),
+    )
+
+
+def open_end(event: Any) -> None:
+    """Let the segment that a SEGMENT event announces have no end, so that nothing clips the last frames.
+
+    For a pad probe, on its way to the first element that reads it. PyGObject gives a copy of the segment, so the event
+    itself is written through the C library.
+    """
+    segment = ctypes.POINTER(_Segment)()
+    _core().gst_event_parse_segment(hash(event), ctypes.byref(segment))
+    segment.contents.stop = gstreamer().CLOCK_TIME_NONE
 
 
 class Graph:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from ..errors import DecodeError
 from ..types import Array, Clip, Frame
 from .autoplug import Autoplug, best_factory
 from .coded import CodedFrames
-from .containers import Layout, layout_of
+from .containers import Layout, checked_layout
 from .gst import Graph, codec_name, gstreamer, launch, mapped, pts_s_of
 
 __all__ = ["SoftwareSource"]
@@ -100,7 +99,7 @@ class SoftwareSource:
             self._graph.stop()
 
     def __iter__(self) -> Iterator[Frame]:
-        layout = _checked_layout(self._path)
+        layout = checked_layout(self._path)
         pipeline = launch(
             f"queue name=decoded max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
             " ! videoconvert ! video/x-raw,format=BGRx ! videoflip video-direction=auto"
@@ -163,27 +162,6 @@ class _Decoded:
     interlaced: bool = False
     broke_off: str = ""
     """The error that ended the decoding."""
-
-
-def _checked_layout(path: Path) -> Layout:
-    """Return the file's layout. Raises DecodeError where there is no use in starting a decoder."""
-    try:
-        status = path.stat()
-        # A pipe or device has no layout to look at, and to look would take its data away.
-        layout = layout_of(path) if stat.S_ISREG(status.st_mode) else Layout()
-    except OSError as error:
-        raise DecodeError(
-            "cannot be read", where=path, found=error.strerror, remedy="Check that it is there and its permissions."
-        ) from error
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise DecodeError("is empty", where=path, remedy="Copy or record it again.")
-    if not layout.has_index:
-        raise DecodeError(
-            "has no index (its moov box): the recording or copy was cut off before it was finished",
-            where=path,
-            remedy="Copy or record it again; a tool like untrunc can repair it.",
-        )
-    return layout
 
 
 def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, graph: Graph) -> str | None:
