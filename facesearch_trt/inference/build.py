@@ -203,7 +203,7 @@ class _Build:
 
     def _failure(self, reason: str) -> EngineError:
         order = self.order
-        largest = max(profile.maximum[0] for profile in order.profiles)
+        largest = max(shapes.maximum[0] for shapes in order.profiles)
         if "memory" in reason.lower():
             smaller = f" --batch {largest // 2}" if largest > 1 else ""
             return EngineError(

@@ -245,6 +245,8 @@ def cuda_device(index: int = 0) -> CudaDevice:
 
 def gib(nbytes: int) -> str:
     """Return a size for people."""
+    if nbytes < 2**20:
+        return f"{nbytes} bytes"
     return f"{nbytes / 2**30:.2f} GiB" if nbytes >= 2**28 else f"{nbytes / 2**20:.1f} MiB"
 
 

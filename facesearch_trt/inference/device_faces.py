@@ -16,7 +16,7 @@ from .heads import HeadGroup, cells_of, channels_of, dense_outputs
 from .kernels import FACE_DTYPE, HEAD_DTYPE, LOOK_DTYPE, Kernels, Pixels
 from .tensorrt import TensorRTEngine
 
-__all__ = ["DeviceFaces", "Look"]
+__all__ = ["DeviceFaces", "LetterboxLike", "inverse_transforms"]
 
 _CAPACITY = 4096
 """Cells per picture and group that are gathered; where more pass, whole heads are copied instead."""
@@ -24,7 +24,7 @@ _FIRST = 64
 """Cells per picture that come back with their number; where there are more, the rest comes in a second copy."""
 
 
-class Look(Protocol):
+class LetterboxLike(Protocol):
     """How a frame lies in the detector's input: scaled, at the top left."""
 
     @property
@@ -43,7 +43,7 @@ class Look(Protocol):
         ...
 
 
-L = TypeVar("L", bound=Look)
+L = TypeVar("L", bound=LetterboxLike)
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,10 @@ class DeviceFaces(Generic[L]):
     detector: TensorRTEngine
     embedder: TensorRTEngine
     kernels: Kernels
-    looks: Callable[[int, int], Sequence[L]]
-    """Gives the looks at a frame of given width and height."""
+    letterboxes: Callable[[int, int], Sequence[L]]
+    """Gives how a frame of given width and height lies in the detector's input, for each look at it."""
     read: Callable[[Sequence[tuple[Mapping[str, Array], int, L]], int, int], FaceBatch]
-    """Makes the faces of a frame of given width and height from (outputs, index in their batch, look) of each look at
-    it."""
+    """Makes the faces of a frame of given width and height from its looks: outputs, row in their batch, letterbox."""
     transforms: Callable[[Array], Array]
     """Gives [N, 2, 3], from frame px to chip px, for landmarks [N, 5, 2]."""
     groups: list[HeadGroup]
@@ -88,42 +87,48 @@ class DeviceFaces(Generic[L]):
         ]
 
     def _detect(self, frames: Sequence[DeviceFrame]) -> list[FaceBatch]:
-        by_size: dict[tuple[int, int], list[tuple[int, L]]] = {}
-        for index, frame in enumerate(frames):
-            for look in self.looks(frame.width, frame.height):
-                by_size.setdefault((look.net_width, look.net_height), []).append((index, look))
-        passes: list[list[tuple[Mapping[str, Array], int, L]]] = [[] for _ in frames]
+        letterboxes = [self.letterboxes(frame.width, frame.height) for frame in frames]
+        # Frames of several clips and sizes share a call where the network's input has one size.
+        by_size: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for index, looks in enumerate(letterboxes):
+            for number, look in enumerate(looks):
+                by_size.setdefault((look.net_width, look.net_height), []).append((index, number))
+        outputs: dict[tuple[int, int], Mapping[str, Array]] = {}
         for size, jobs in by_size.items():
             for start in range(0, len(jobs), self.detector.max_batch):
-                batch = jobs[start : start + self.detector.max_batch]
-                for (index, look), outputs in zip(batch, self._heads(frames, batch, size), strict=True):
-                    passes[index].append((outputs, 0, look))
-        return [self.read(one, frame.width, frame.height) for one, frame in zip(passes, frames, strict=True)]
+                part = jobs[start : start + self.detector.max_batch]
+                placed = [(frames[index], letterboxes[index][number]) for index, number in part]
+                outputs.update(zip(part, self._heads(placed, size), strict=True))
+        return [
+            self.read(
+                [(outputs[index, number], 0, look) for number, look in enumerate(looks)], frame.width, frame.height
+            )
+            for index, (frame, looks) in enumerate(zip(frames, letterboxes, strict=True))
+        ]
 
-    def _heads(
-        self, frames: Sequence[DeviceFrame], jobs: list[tuple[int, L]], size: tuple[int, int]
-    ) -> list[Mapping[str, Array]]:
-        name = next(iter(self.detector.inputs))
+    def _heads(self, placed: list[tuple[DeviceFrame, L]], size: tuple[int, int]) -> list[dict[str, Array]]:
+        (name,) = self.detector.inputs
+        width, height = size
         with self.detector.slot() as slot:
-            slot.prepare({name: (len(jobs), 3, size[1], size[0])})
-            used = [frames[index] for index, _ in jobs]
-            looks = np.zeros(len(jobs), LOOK_DTYPE)
-            for row, (position, (_, look)) in zip(looks, enumerate(jobs), strict=True):
-                frame = used[position]
-                row["step"], row["frame"] = 1 / look.scale, position
-                row["shown_width"] = min(max(1, round(frame.width * look.scale)), look.net_width)
-                row["shown_height"] = min(max(1, round(frame.height * look.scale)), look.net_height)
+            slot.prepare({name: (len(placed), 3, height, width)})
+            looks = np.zeros(len(placed), LOOK_DTYPE)
+            for index, (frame, letterbox) in enumerate(placed):
+                shown = (
+                    min(max(1, round(side * letterbox.scale)), most)
+                    for side, most in zip(frame.size, size, strict=True)
+                )
+                looks[index] = (1 / letterbox.scale, *shown, index, 0)
             self.kernels.letterbox(
                 slot.stream,
-                _upload(slot, "frames", frame_table(used)),
+                _upload(slot, "frames", frame_table([frame for frame, _ in placed])),
                 _upload(slot, "looks", looks),
                 slot.array(name),
                 self.detector_pixels,
             )
             slot.run()
-            gathered = {group: self._gather(slot, group, len(jobs)) for group in self.groups}
+            gathered = {group: self._gather(slot, group, len(placed)) for group in self.groups}
             slot.stream.synchronize()
-            return self._outputs(slot, gathered, len(jobs))
+            return self._outputs(slot, gathered, len(placed))
 
     def _gather(self, slot: ExecutionSlot, group: HeadGroup, batch: int) -> _Gathered:
         shapes = slot.shapes
@@ -157,7 +162,7 @@ class DeviceFaces(Generic[L]):
 
     def _outputs(
         self, slot: ExecutionSlot, gathered: Mapping[HeadGroup, _Gathered], batch: int
-    ) -> list[Mapping[str, Array]]:
+    ) -> list[dict[str, Array]]:
         if self.score_threshold <= 0 or any(one.overflown for one in gathered.values()):
             outputs = slot.fetch(list(self.detector.outputs))
             return [{name: array[index : index + 1] for name, array in outputs.items()} for index in range(batch)]
@@ -177,7 +182,7 @@ class DeviceFaces(Generic[L]):
         parts: list[Array] = []
         faces = np.zeros(count, FACE_DTYPE)
         faces["frame"] = owners
-        faces["inverse"] = _inverse(self.transforms(landmarks)).reshape(count, 6)
+        faces["inverse"] = inverse_transforms(self.transforms(landmarks)).reshape(count, 6)
         for start in range(0, count, self.embedder.max_batch):
             part = faces[start : start + self.embedder.max_batch]
             with self.embedder.slot() as slot:
@@ -237,7 +242,7 @@ def _upload(slot: ExecutionSlot, what: str, table: Array) -> DeviceArray:
     return DeviceArray(device.pointer, table.shape, "uint8")
 
 
-def _inverse(matrices: Array) -> Array:
+def inverse_transforms(matrices: Array) -> Array:
     """Return the inverses of [N, 2, 3] with the steps of cv2.invertAffineTransform."""
     a, b, x = matrices[:, 0].T
     c, d, y = matrices[:, 1].T

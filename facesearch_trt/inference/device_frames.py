@@ -48,6 +48,11 @@ class DeviceFrame:
     owner: object = None
     """Kept alive as long as this is."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        return self.width, self.height
+
     def __post_init__(self) -> None:
         planes = 2 if self.layout == "nv12" else 1
         row = self.width * {"bgr": 3, "rgba": 4, "nv12": 1}[self.layout]

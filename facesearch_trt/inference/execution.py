@@ -172,8 +172,8 @@ class ExecutionSlot:
                 self._graph_key = key
                 self._graph.launch(self.stream.handle)
                 return
-        self._last_key = key
         work()
+        self._last_key = key
 
     def _forget_graph(self) -> None:
         if self._graph is not None:

@@ -57,7 +57,8 @@ class TensorRTEngine:
         self._trt = import_tensorrt()
         self._device = device
         self._name = name
-        self._slots: queue.SimpleQueue[ExecutionSlot] = queue.SimpleQueue()
+        # Last in, first out: one thread alone stays with one context, whose graph is recorded.
+        self._slots: queue.LifoQueue[ExecutionSlot] = queue.LifoQueue()
         self._all: list[ExecutionSlot] = []
         self._closed = False
         self._lock = threading.Lock()
