@@ -7,7 +7,7 @@
 struct emulated_dim3 {
     unsigned x, y, z;
 };
-static emulated_dim3 blockIdx, threadIdx, blockDim, gridDim;
+static thread_local emulated_dim3 blockIdx, threadIdx, blockDim, gridDim;
 static int atomicAdd(int *place, int value) {
     int before = *place;
     *place += value;
