@@ -16,8 +16,9 @@ from types import TracebackType
 
 from ..errors import BackendError, DecodeError
 from ..types import Array, Clip, FaceBatch, Frame
+from .containers import Layout, checked_layout
 from .deepstream_lane import Lane, LaneSettings
-from .deepstream_source import SourceSettings, source_element
+from .deepstream_source import SourceBin, SourceSettings, source_element
 from .elements import has_element
 from .feed import ClipFeed, Raw
 from .nvinfer_config import DetectorEngine
@@ -189,16 +190,18 @@ class DeepStreamSource:
     def __iter__(self) -> Iterator[Frame]:
         graph = self._graph
         self.damage = None
+        layout = checked_layout(self._path)
         facts = look_into(self._path, stall_timeout_s=graph.settings.stall_timeout_s)
         with graph.places:
             lane = graph.lane(facts.size)
             feed = self._feed = ClipFeed(self._path, graph.ahead)
-            lane.add(
+            part = lane.add(
                 feed,
                 SourceSettings(
                     uri=self._path.absolute().as_uri(),
                     path=self._path,
                     flip=facts.flip,
+                    absolute=facts.absolute,
                     gpu_id=graph.settings.gpu_id,
                     jetson=graph.settings.jetson,
                     by=source_element(),
@@ -207,22 +210,28 @@ class DeepStreamSource:
                 ),
             )
             try:
-                yield from self._frames(feed, lane)
+                yield from self._frames(feed, lane, part, layout)
             finally:
                 feed.close()
 
-    def _frames(self, feed: ClipFeed, lane: Lane) -> Iterator[Frame]:
-        count = 0
+    def _frames(self, feed: ClipFeed, lane: Lane, part: SourceBin, layout: Layout) -> Iterator[Frame]:
+        count, faults = 0, []
         try:
             while (raw := feed.take()) is not None:
                 yield self._graph.frame_of(raw, lane)
                 count += 1
+            faults = part.faults()
         except DecodeError as error:
             if not count:
                 raise
-            self.damage = f"decoding broke off after {count} frames ({error.found or error.what})"
-            return
+            faults.append(f"decoding broke off after {count} frames ({error.found or error.what})")
         if not count:
-            raise DecodeError("no frame can be decoded", where=self._path)
-        if feed.dropped:
-            self.damage = f"{feed.dropped} frames were lost in the graph"
+            raise DecodeError(
+                "no frame of it can be decoded",
+                where=self._path,
+                found="; ".join(faults) or None,
+                remedy="Check that it plays elsewhere, or use --graph software.",
+            )
+        if layout.missing_bytes:
+            faults.append(f"the file ends {layout.missing_bytes:,} bytes early; {count} frames could be decoded")
+        self.damage = "; ".join(faults) or None

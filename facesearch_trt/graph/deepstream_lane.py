@@ -97,8 +97,11 @@ class Lane:
 
     # What a clip's consumer does.
 
-    def add(self, feed: ClipFeed, source: SourceSettings) -> None:
-        """Let a clip enter. Raises what the lane failed with, BackendError where an element is missing."""
+    def add(self, feed: ClipFeed, source: SourceSettings) -> SourceBin:
+        """Let a clip enter and return its part of the graph, which the lane stops and closes.
+
+        Raises what the lane failed with, BackendError where an element is missing.
+        """
         gst = gstreamer()
         with self._lock:
             if self._failure is not None:
@@ -114,6 +117,7 @@ class Lane:
         # To open a file on a dead network mount can block for ever.
         if bounded(part.bin.sync_state_with_parent, self._settings.stall_timeout_s) is None:
             feed.fail(StallError(f"could not be opened within {self._settings.stall_timeout_s:g} s", where=feed.where))
+        return part
 
     @property
     def is_idle(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..errors import DecodeError
 from .autoplug import Autoplug
+from .coded import CodedFrames
 from .elements import element, has_element, link
 from .feed import ClipFeed
 from .gst import codec_name, gstreamer
@@ -47,6 +48,8 @@ class SourceSettings:
     """The file; None for a camera."""
     flip: str
     """What turns its pictures upright, by nvvideoconvert's names."""
+    absolute: bool
+    """Whether buffers carry the container's own presentation times."""
     gpu_id: int
     jetson: bool
     by: Literal["nvurisrcbin", "nvv4l2decoder"]
@@ -74,6 +77,9 @@ class SourceBin:
         self._settings = settings
         self._feed = feed
         self._segment: Any = None
+        self._coded = CodedFrames()
+        self._corrupt = 0
+        self._interlaced = False
         self._handlers: list[tuple[Any, int]] = []
         self.bin = gst.Bin.new(name)
         self._plug: Autoplug | None = None
@@ -102,8 +108,22 @@ class SourceBin:
         if self._probe:
             self.pad.remove_probe(self._probe)
             self._probe = 0
+        self._coded.close()
         if self._plug is not None:
             self._plug.close()
+
+    def faults(self) -> list[str]:
+        """Return what was found wrong with a clip that has been decoded to its end."""
+        found = []
+        # Of interlaced video two coded fields may make one frame.
+        lost = 0 if self._interlaced else self._coded.expected - self._feed.entered
+        if lost > 0:
+            found.append(f"{lost} of {self._coded.expected} frames could not be decoded")
+        if self._corrupt:
+            found.append(f"{self._corrupt} frames are decoded with errors")
+        if self._feed.dropped:
+            found.append(f"{self._feed.dropped} frames were lost in the graph")
+        return found
 
     def _uri_source(self) -> Any:
         settings = self._settings
@@ -137,7 +157,7 @@ class SourceBin:
                 found=codec_name(caps),
                 remedy="Use --graph software for it.",
             )
-        return element("nvv4l2decoder", None, self._gpu)
+        return self._coded.before(element("nvv4l2decoder", None, self._gpu))
 
     def _passed(self, _: object, info: Any) -> Any:
         """Let a frame into the graph. Runs in the decoder's thread, which waits here while the clip has enough frames
@@ -150,13 +170,17 @@ class SourceBin:
             event = info.get_event()
             if event.type == gst.EventType.SEGMENT:
                 self._segment = event.parse_segment().copy()
+            elif event.type == gst.EventType.CAPS:
+                mode = event.parse_caps().get_structure(0).get_value("interlace-mode")
+                self._interlaced = self._interlaced or mode not in (None, "progressive")
             return kinds.OK
         buffer = info.get_buffer()
         none = gst.CLOCK_TIME_NONE
         pts_ns = None if buffer.pts == none else buffer.pts
-        time_ns = (
-            none if pts_ns is None or self._segment is None else self._segment.to_stream_time(gst.Format.TIME, pts_ns)
-        )
+        time_ns = none if pts_ns is None else pts_ns
+        if pts_ns is not None and self._segment is not None and not self._settings.absolute:
+            time_ns = self._segment.to_stream_time(gst.Format.TIME, pts_ns)
+        self._corrupt += bool(buffer.get_flags() & gst.BufferFlags.CORRUPTED)
         pts_s = None if time_ns == none else time_ns / gst.SECOND
         duration_s = 0.04 if buffer.duration == none else buffer.duration / gst.SECOND
         del buffer

@@ -61,7 +61,8 @@ class ClipFeed:
         self._changed = threading.Condition()
         self._inside: deque[Ticket] = deque()
         self._out: deque[Raw] = deque()
-        self._entered = 0
+        self.entered = 0
+        """Frames that its decoder gave."""
         self._last_pts_s: float | None = None
         self._closed = False
         self._ended = False
@@ -93,8 +94,8 @@ class ClipFeed:
             if pts_s is None:
                 pts_s = 0.0 if self._last_pts_s is None else self._last_pts_s + duration_s
             self._last_pts_s = pts_s
-            self._inside.append(Ticket(self._entered, pts_ns, pts_s))
-            self._entered += 1
+            self._inside.append(Ticket(self.entered, pts_ns, pts_s))
+            self.entered += 1
             return True
 
     def end(self) -> None:

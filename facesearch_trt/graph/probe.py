@@ -25,7 +25,7 @@ Download = Callable[[int, int], Array]
 """Copies device memory: given a pointer and a number of bytes, returns uint8 [bytes] on the host."""
 
 _REMEDY = (
-    "Install the bindings of your DeepStream's version: a wheel from the releases of deepstream_python_apps (6.4 to 8.0),"
+    "Install the bindings of your DeepStream's version: a wheel from the releases of deepstream_python_apps (6.4 to 8.0)"
     " or built from there (9.x); docs/deepstream.md has the table."
 )
 

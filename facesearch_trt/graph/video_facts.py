@@ -42,6 +42,8 @@ class VideoFacts:
     coded_height: int
     flip: str
     """What turns them upright: a nick of nvvideoconvert's flip-method."""
+    absolute: bool
+    """Whether buffers carry the container's own times; see :attr:`.autoplug.Autoplug.absolute`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,7 +89,7 @@ def look_into(path: Path, *, stall_timeout_s: float) -> VideoFacts:
             remedy="Use --graph software for it.",
         )
     flip = _FLIPS.get(view.orientation, "none")
-    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip)
+    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, plug.absolute)
 
 
 class _View:

@@ -1,23 +1,28 @@
-"""A DeepStream graph on the double, put together as the program does it, and the same detector on the software graph."""
+"""A DeepStream graph on the double, put together as the program does it, and its detector on the software graph."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from facesearch_trt.config import CONFIGS
 from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.detect import Detector, with_chips
+from facesearch_trt.faces.embed import Embedder, embed
 from facesearch_trt.graph.deepstream import DeepStreamGraph
 from facesearch_trt.graph.deepstream_lane import LaneSettings
 from facesearch_trt.graph.nvinfer_config import DetectorEngine
 from facesearch_trt.graph.probe import PydsReader
 from facesearch_trt.graph.software import SoftwareSource
+from facesearch_trt.identity.builder import IdentityBuilder
+from facesearch_trt.identity.deep_sort import load_tracker_settings
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
-from facesearch_trt.types import Clip, DetectorSpec, Frame
+from facesearch_trt.types import Array, Clip, DetectorSpec, EmbedderSpec, Frame
 from tests.doubles.deepstream.infer import write_engine
 
 ALIGNER = Aligner("arcface", 112)
@@ -36,6 +41,24 @@ def yunet(models: Path, *, long_side: int = 320, close_up_size: int = 0) -> Dete
         nms_iou=0.3,
         min_face_px=12.0,
     )
+
+
+def arcface(models: Path) -> Embedder:
+    """Return the ArcFace embedder on ONNX Runtime."""
+    onnx = models / "mobilefacenet_arcface_y1.onnx"
+    # (x - 127.5) / 128 is inside the graph.
+    spec = EmbedderSpec("y1", onnx, "", "", "arcface", 112, "rgb", (0.0, 0.0, 0.0), 1.0, 128, 0.35, 0.40)
+    return Embedder(OnnxRuntimeEngine(onnx), spec, batch=32)
+
+
+def face_ids(frames: Sequence[Frame], embedder: Embedder) -> Array:
+    """Return who is who of a clip's frames, which carry chips."""
+    settings = load_tracker_settings(CONFIGS / "deep_sort.yaml")
+    builder = IdentityBuilder(settings, embedder.spec.similarity, embedder.spec.similarity_strict)
+    with ThreadPoolExecutor(1) as executor:
+        for frame in embed(iter(frames), embedder, executor, ahead=1):
+            builder.add(frame)
+    return builder.finish().face_ids
 
 
 @dataclass

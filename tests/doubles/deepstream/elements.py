@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def properties_of(name: str) -> dict[str, tuple[Any, ...]]:
-    """Return an element's properties as PyGObject declares them. Pointers and properties of unknown type are left out."""
+    """Return an element's properties as PyGObject declares them. Pointers and unknown types are left out."""
     declared: dict[str, tuple[Any, ...]] = {}
     for key, facts in contract.element(name)["properties"].items():
         if facts["type"] not in _TYPES:
