@@ -14,6 +14,7 @@ from .centerface import CenterFaceDecoder
 from .close_up import join_looks
 from .letterbox import Letterbox
 from .network import Tensor
+from .quality import frontal_share
 from .scrfd import ScrfdDecoder
 from .yunet import YuNetDecoder
 
@@ -25,6 +26,16 @@ DECODERS: Mapping[str, Callable[[Mapping[str, Tensor]], Decoder]] = {
     "scrfd": ScrfdDecoder,
 }
 """For each architecture that a catalogue entry may name, what makes its decoder from a network's outputs."""
+
+_PROFILE = 0.25
+"""Value of ``frontal`` below which a face counts as a profile, about 60 degrees."""
+_PROFILE_WORTH = 1.2
+"""Least score * size * sqrt(frontal) of a profile, in units of the smallest face.
+
+Set between what CenterFace sees in two clips, and not tried on others: with a smallest face of 12 px, the profiles on a
+stage and in its audience have 17.6 and more (514 faces), and heads filmed from behind, whose glasses or ears pass for a
+face with a score of up to .72, have 11.6 at most (1,394 frames).
+"""
 
 
 class Look(NamedTuple):
@@ -48,7 +59,7 @@ class FacesFromOutputs:
     nms_iou: float
     """Of two boxes that overlap by more than this the weaker goes."""
     min_face_px: float
-    """Least shorter side of a face, before it is clipped to the frame, px."""
+    """Least shorter side of a face, before it is clipped to the frame, px. Faces in profile have to be larger."""
 
     def __call__(self, looks: Sequence[Look], width: int, height: int) -> FaceBatch:
         """Return the faces of a frame of ``width`` by ``height`` px, from left to right.
@@ -73,7 +84,16 @@ class FacesFromOutputs:
         order = np.lexsort((-scores, boxes[:, 1], boxes[:, 0] + boxes[:, 2]))
         # What lies in the padding altogether is nothing once it is clipped.
         seen = (boxes[order, 2:] > boxes[order, :2]).all(axis=1)
-        return FaceBatch(boxes, scores, landmarks).select(order[seen])
+        faces = FaceBatch(boxes, scores, landmarks).select(order[seen])
+        return faces.select(self._shows_a_face(faces))
+
+    def _shows_a_face(self, faces: FaceBatch) -> Array:
+        """Return a mask [N] without the small profiles that detectors see in heads turned away."""
+        frontal = frontal_share(faces.landmarks)
+        size_px = np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1))
+        worth = faces.scores * size_px * np.sqrt(frontal)
+        shows: Array = (frontal >= _PROFILE) | (worth >= _PROFILE_WORTH * self.min_face_px)
+        return shows
 
     def _candidates(self, look: Look) -> Candidates:
         letterbox = look.letterbox

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..types import Array
 
-__all__ = ["face_quality"]
+__all__ = ["face_quality", "frontal_share"]
 
 _EYES_PX = 20.0
 """Distance of the eyes at which sharpness is measured: that of a face of some 50 px, whatever the face's own."""
@@ -48,7 +48,7 @@ def face_quality(boxes: Array, landmarks: Array, chips: Array, eyes_px: float) -
         return np.zeros((0, 4), np.float32)
     size_px: Array = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.float64))
     sharpness = _sharpness(chips, eyes_px)
-    frontal = _frontal(landmarks.astype(np.float64))
+    frontal = frontal_share(landmarks)
     quality = sharpness * frontal / (1 + np.exp((_HALF_WORTH_PX - size_px) / _SLOPE_PX))
     table: Array = np.stack([size_px, sharpness, frontal, quality], axis=1).round(4).astype(np.float32)
     return table
@@ -83,13 +83,13 @@ def _detail(luma: Array) -> Array:
     return detail
 
 
-def _frontal(landmarks: Array) -> Array:
-    """Return [N], 0 to 1, from yaw and pitch; roll does not matter, alignment undoes it.
+def frontal_share(landmarks: Array) -> Array:
+    """Return float64 [N], 0 to 1, from the yaw and pitch of landmarks [N, 5, 2]; roll does not matter.
 
     The nose stands out: turned by an angle a, it moves by its height times sin a against the face, whose width and
     height shrink by cos a.
     """
-    left_eye, right_eye, nose, left_mouth, right_mouth = landmarks.transpose(1, 0, 2)
+    left_eye, right_eye, nose, left_mouth, right_mouth = landmarks.astype(np.float64).transpose(1, 0, 2)
     top = (left_eye + right_eye) / 2
     down = (left_mouth + right_mouth) / 2 - top
     across = ((right_eye - left_eye) + (right_mouth - left_mouth)) / 2

@@ -193,6 +193,22 @@ def test_the_smallest_face_is_measured_on_its_shorter_side_in_the_frame_before_c
     assert len(read(faces, min_face_px=12, scale=0.5, size=(192, 128))) == 3
 
 
+def profile_at(x1: float, y1: float, x2: float, y2: float, score: float) -> tuple[float, Array, Array]:
+    score, box, landmarks = face_at(x1, y1, x2, y2, score)
+    middle = landmarks[:, 0].mean()
+    landmarks[:, 0] = middle + (landmarks[:, 0] - middle) * 0.15
+    landmarks[2, 0] = middle + 0.2 * (x2 - x1)
+    return score, box, landmarks
+
+
+def test_small_profiles_are_left_out_and_large_ones_are_not() -> None:
+    """Detectors see them in heads filmed from behind."""
+    assert len(read([face_at(4, 4, 34, 44, 0.6)], min_face_px=12)) == 1
+    assert len(read([profile_at(4, 4, 34, 44, 0.6)], min_face_px=12)) == 0
+    assert len(read([profile_at(4, 4, 34, 44, 0.6)], min_face_px=12, scale=0.25, size=(384, 256))) == 1
+    assert len(read([profile_at(4, 4, 34, 44, 0.6)], min_face_px=0)) == 1
+
+
 def test_faces_come_from_left_to_right() -> None:
     found = read([face_at(60, 0, 90, 30, 0.95), face_at(4, 32, 30, 60, 0.6), face_at(32, 4, 56, 30, 0.8)])
     assert found.boxes[:, 0].round().tolist() == [4, 32, 60]
