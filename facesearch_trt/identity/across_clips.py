@@ -1,0 +1,145 @@
+"""People of many clips become people of all clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from ..types import Array
+from .linkage import link
+from .neighbours import similar_pairs
+from .scale import SimilarityScale, unit
+
+__all__ = ["Appearances", "group_means", "people_of_all_clips", "similarity_needed"]
+
+_FALSE_PER_GROUP = 0.02
+"""Strangers that a group may be expected to find above the threshold, at most. For up to 100 groups that asks no more
+than the embedder's strict threshold, which is calibrated at about 1 in 5,000."""
+_MOST = 1.85
+"""Evidence that is enough in any case."""
+_ATTACH = 1.45
+"""Evidence from which somebody without a trusted face is a known person."""
+_MARGIN = 0.25
+"""How much nearer that person has to be than the next one."""
+_PHOTO_DEVIATIONS = 3.09
+"""Standard normal quantile at which ``similarity`` is calibrated; see SimilarityScale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appearances:
+    """The people of all clips, one row for each (clip, face_id)."""
+
+    vectors: Array
+    """float32 [N, D], unit: quality-weighted mean of the trusted faces; of all faces where none is trusted."""
+    weights: Array
+    """float [N], above 0: sum of the weights of these faces."""
+    trusted: Array
+    """bool [N]: whether there is a face that can be trusted."""
+    conflicts: Array
+    """int64 [C, 2]: pairs of rows that are two people, because they were seen in one frame."""
+
+
+def similarity_needed(groups: int, similarity: float, similarity_strict: float) -> float:
+    """Return the least similarity at which two of so many groups are one person.
+
+    The more strangers there are, the more alike are the two most alike ones. With the cosines of strangers taken as
+    normally distributed, which the two thresholds fix, the threshold grows so that a group meets the same small number
+    of strangers above it; it is never below ``similarity_strict``.
+    """
+    scale = SimilarityScale.of(similarity, similarity_strict)
+    deviation = (scale.same - scale.strangers) / _PHOTO_DEVIATIONS
+    tail = min(_FALSE_PER_GROUP / max(groups, 1), 0.5)
+    grown = scale.strangers + deviation * NormalDist().inv_cdf(1 - tail)
+    most = max(similarity_strict, _cosine(scale, _MOST))
+    return min(max(similarity_strict, grown), most)
+
+
+def people_of_all_clips(
+    appearances: Appearances, similarity: float, similarity_strict: float, *, together: Array | None = None
+) -> Array:
+    """Return the person of each row, int64 [N], numbered from 0 in the order of the rows.
+
+    Rows with a trusted face are grouped by the evidence alone, so that the order of clips does not matter. The others
+    are then attached where the evidence is good and clear, and are people of their own otherwise.
+
+    Parameters
+    ----------
+    similarity, similarity_strict: the embedder's calibrated thresholds; see EmbedderSpec.
+    together: int64 [N], rows of one number are known to be one person; -1 for those of which nothing is known.
+    """
+    count = len(appearances.vectors)
+    if together is None:
+        together = np.full(count, -1, np.int64)
+    known = together >= 0
+    start = np.where(known, together, np.arange(count) + int(together.max(initial=0)) + 1)
+    # One good face among those known to be one person vouches for all of them.
+    sure = appearances.trusted | known
+    rows = np.flatnonzero(sure)
+    place = np.full(count, -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    pairs = place[appearances.conflicts.reshape(-1, 2)]
+    found = link(
+        appearances.vectors[rows],
+        np.sqrt(appearances.weights[rows]),
+        pairs[(pairs >= 0).all(axis=1)],
+        lambda groups: similarity_needed(groups, similarity, similarity_strict),
+        groups=start[rows],
+    )
+    people = np.full(count, -1, np.int64)
+    people[rows] = found
+    _attach(appearances, people, SimilarityScale.of(similarity, similarity_strict), similarity, similarity_strict)
+    _, first, inverse = np.unique(people, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank[inverse])
+
+
+def _attach(
+    appearances: Appearances, people: Array, scale: SimilarityScale, similarity: float, similarity_strict: float
+) -> None:
+    """Give each row without a person one, in place."""
+    groups, poor = int(people.max(initial=-1)) + 1, np.flatnonzero(people < 0)
+    if groups and len(poor):
+        least = max(_cosine(scale, _ATTACH), similarity_needed(groups, similarity, similarity_strict))
+        margin = _MARGIN * (scale.same - scale.strangers)
+        means = group_means(appearances, people, groups)
+        one, other, value = similar_pairs(np.concatenate([means, appearances.vectors[poor]]), least - margin, probes=8)
+        mixed = (one < groups) & (other >= groups)
+        order = np.lexsort((-value[mixed], other[mixed]))
+        group, row, value = one[mixed][order], poor[other[mixed][order] - groups], value[mixed][order]
+        first = np.flatnonzero(np.r_[True, row[1:] != row[:-1]]) if len(row) else np.zeros(0, np.int64)
+        second = np.full(len(first), -np.inf, np.float32)
+        more = np.diff(np.r_[first, len(row)]) > 1
+        second[more] = value[first[more] + 1]
+        clear = (value[first] >= least) & (value[first] - second >= margin)
+        enemies = _enemies(appearances.conflicts, people < 0)
+        # The surest first, so that of two who were seen together the likelier one gets the person.
+        for wish in sorted(first[clear].tolist(), key=lambda place: (-float(value[place]), int(row[place]))):
+            person = int(group[wish])
+            if all(people[enemy] != person for enemy in enemies.get(int(row[wish]), ())):
+                people[row[wish]] = person
+    alone = np.flatnonzero(people < 0)
+    people[alone] = groups + np.arange(len(alone))
+
+
+def group_means(appearances: Appearances, people: Array, groups: int) -> Array:
+    """Return float32 [groups, D], unit: the mean of each group's rows, weighted as in the grouping."""
+    rows = np.flatnonzero(people >= 0)
+    order = rows[np.argsort(people[rows], kind="stable")]
+    starts = np.searchsorted(people[order], np.arange(groups))
+    weights = np.sqrt(appearances.weights[order]).astype(np.float32)
+    return unit(np.add.reduceat(appearances.vectors[order] * weights[:, None], starts, axis=0))
+
+
+def _enemies(conflicts: Array, of: Array) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for one, other in conflicts[of[conflicts].any(axis=1)].tolist() if len(conflicts) else []:
+        found.setdefault(one, []).append(other)
+        found.setdefault(other, []).append(one)
+    return found
+
+
+def _cosine(scale: SimilarityScale, evidence: float) -> float:
+    return scale.strangers + evidence * (scale.same - scale.strangers)

@@ -1,0 +1,178 @@
+"""Average-linkage clustering of up to millions of weighted vectors under cannot-link constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..types import Array
+from .neighbours import EXACT_UP_TO, similar_pairs
+
+__all__ = ["link"]
+
+_PROBES = (4, 8, 16, 32)
+"""How many lists are looked into, search after search; groups become fewer, so later searches cost less."""
+_CHUNK = 65_536
+"""Pairs whose similarity is computed at once."""
+
+
+def link(
+    vectors: Array,
+    weights: Array,
+    conflicts: Array,
+    need: Callable[[int], float],
+    *,
+    groups: Array | None = None,
+    pairs: Callable[..., tuple[Array, Array, Array]] = similar_pairs,
+) -> Array:
+    """Group vectors that are similar enough on average.
+
+    Two groups merge where each is the other's nearest that it may join: for average linkage that gives what merging
+    the nearest pair of all, again and again, gives (Murtagh 1983), and many pairs merge at once. The similarity of two
+    groups is the weighted average of their members' dot products, which is the dot product of their weighted means.
+    The result does not depend on the order of the vectors, but for exact ties.
+
+    Parameters
+    ----------
+    vectors: float32 [N, D], unit length.
+    weights: float [N], above 0.
+    conflicts: int64 [C, 2], rows that are never in one group.
+    need: from the number of groups that there are to the least similarity at which two of them are one; it may grow
+    with the number.
+    groups: int64 [N], rows of one number start as one group; None: each row is one.
+    pairs: finds the candidates; see :func:`similar_pairs`.
+
+    Returns int64 [N]: the group of each row, counted from 0 in order of the first row.
+    """
+    if not len(vectors):
+        return np.zeros(0, np.int64)
+    start = np.arange(len(vectors)) if groups is None else groups
+    _, label = np.unique(start, return_inverse=True)
+    count = int(label.max()) + 1
+    weighted = np.asarray(weights, np.float32)
+    if count == len(vectors):
+        order = np.argsort(label)
+        sums, total = (vectors * weighted[:, None])[order], weighted[order]
+    else:
+        sums, total = _totals(vectors, weighted, label, count)
+    enemies = label[conflicts.reshape(-1, 2)]
+    search = 0
+    while True:
+        least = need(len(total))
+        means = sums / total[:, None]
+        probes = _PROBES[min(search, len(_PROBES) - 1)]
+        one, other, value = pairs(means, least, probes=probes, seed=search)
+        del means
+        into = _merge_all(sums, total, enemies, (one, other, value), least)
+        alive, compact = np.unique(into, return_inverse=True)
+        last = len(total) <= EXACT_UP_TO or search >= len(_PROBES) - 1
+        before = len(total)
+        if len(alive) < before:
+            sums, total = sums[alive], total[alive]
+            label, enemies = compact[label], compact[enemies]
+        search += 1
+        # Few more would be found by another search over lists.
+        if last and before - len(alive) <= (0 if before <= EXACT_UP_TO else before // 1000):
+            break
+    return _in_order(label)
+
+
+def _totals(vectors: Array, weights: Array, label: Array, count: int) -> tuple[Array, Array]:
+    order = np.argsort(label, kind="stable")
+    starts = np.searchsorted(label[order], np.arange(count))
+    sums = np.add.reduceat(vectors[order] * weights[order, None], starts, axis=0)
+    return sums, np.add.reduceat(weights[order], starts)
+
+
+def _merge_all(sums: Array, total: Array, enemies: Array, edges: tuple[Array, Array, Array], least: float) -> Array:
+    """Merge along the edges until none is left; sums and weights of merged groups are added up in place.
+
+    Returns int64 [G]: the group that each became part of.
+    """
+    count = len(total)
+    into = np.arange(count)
+    one, other, value = edges
+    banned = _keys(enemies[:, 0], enemies[:, 1], count)
+    keep = ~_among(_keys_unsorted(one, other, count), banned)
+    one, other, value = one[keep], other[keep], value[keep]
+    while len(one):
+        best = np.full(count, -np.inf, np.float32)
+        np.maximum.at(best, one, value)
+        np.maximum.at(best, other, value)
+        mutual = np.flatnonzero((value == best[one]) & (value == best[other]))
+        mutual = mutual[_matching(one[mutual], other[mutual])]
+        stays, goes = one[mutual], other[mutual]
+        sums[stays] += sums[goes]
+        total[stays] += total[goes]
+        step = np.arange(count)
+        step[goes] = stays
+        into = step[into]
+        touched = np.zeros(count, bool)
+        touched[stays] = touched[goes] = True
+        banned = _contract(banned, step, touched, count)
+        changed = touched[one] | touched[other]
+        one, other = step[one], step[other]
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        keep = low != high
+        keep[changed] &= ~_among((low * count + high)[changed], banned)
+        low, high, value, changed = low[keep], high[keep], value[keep], changed[keep]
+        _, first = np.unique(low * count + high, return_index=True)
+        one, other, value, changed = low[first], high[first], value[first], changed[first]
+        again = np.flatnonzero(changed)
+        value[again] = _similarities(sums, total, one[again], other[again])
+        keep = value >= least
+        one, other, value = one[keep], other[keep], value[keep]
+    return into
+
+
+def _matching(one: Array, other: Array) -> Array:
+    """Return places of pairs that share no row. Rows repeat only where similarities are exactly the same."""
+    chosen, used = [], set()
+    if len(np.unique(np.concatenate([one, other]))) == 2 * len(one):
+        return np.arange(len(one))
+    for place, (a, b) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
+        if a not in used and b not in used:
+            used |= {a, b}
+            chosen.append(place)
+    return np.array(chosen, np.int64)
+
+
+def _similarities(sums: Array, total: Array, one: Array, other: Array) -> Array:
+    result = np.empty(len(one), np.float32)
+    for start in range(0, len(one), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        dots = np.einsum("ij,ij->i", sums[one[part]], sums[other[part]])
+        result[part] = dots / (total[one[part]] * total[other[part]])
+    return result
+
+
+def _keys_unsorted(one: Array, other: Array, count: int) -> Array:
+    return np.asarray(np.minimum(one, other) * count + np.maximum(one, other))
+
+
+def _keys(one: Array, other: Array, count: int) -> Array:
+    return np.unique(_keys_unsorted(one, other, count))
+
+
+def _contract(keys: Array, step: Array, touched: Array, count: int) -> Array:
+    one, other = keys // count, keys % count
+    changed = touched[one] | touched[other]
+    if not changed.any():
+        return keys
+    moved = _keys(step[one[changed]], step[other[changed]], count)
+    return np.asarray(np.unique(np.concatenate([keys[~changed], moved])))
+
+
+def _among(keys: Array, of: Array) -> Array:
+    if not len(of):
+        return np.zeros(len(keys), bool)
+    place = np.minimum(np.searchsorted(of, keys), len(of) - 1)
+    return np.asarray(of[place] == keys)
+
+
+def _in_order(label: Array) -> Array:
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank[inverse])

@@ -1,0 +1,255 @@
+"""The files of a ROOT that say who is who over all clips: ``people.csv``, ``names.csv``, ``people_log.csv``, and the
+program's own memory ``.people.npz``. Each is written to a temporary file and renamed."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import logging
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .clip_people import ClipPeople
+from .errors import TableError
+from .identity.persons import Change
+from .store.files import storing, write_durably
+from .types import Array
+
+__all__ = [
+    "LOG_FILE",
+    "NAMES_FILE",
+    "PEOPLE_FILE",
+    "STATE_FILE",
+    "NamedPerson",
+    "State",
+    "append_log",
+    "locked",
+    "read_log",
+    "read_names",
+    "read_people_table",
+    "read_state",
+    "state_bytes",
+    "table_bytes",
+    "write_whole",
+]
+
+PEOPLE_FILE, NAMES_FILE, LOG_FILE, STATE_FILE = "people.csv", "names.csv", "people_log.csv", ".people.npz"
+_LOG_COLUMNS = ("at", "event", "person_id", "into", "why")
+_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPerson:
+    """One row of ``names.csv``."""
+
+    person_id: int
+    name: str
+    similarity: float | None
+    """Cosine to the gallery's person; None for a name that a user gave."""
+    source: str
+    """``decision`` or ``gallery``."""
+
+
+@dataclass(slots=True)
+class State:
+    """What the program remembers of the last grouping."""
+
+    stamp: str
+    """Of everything that decided the result; the same stamp means that nothing changed."""
+    model: str
+    similarities: tuple[float, float]
+    next_id: int
+    clips: list[ClipPeople]
+    person_ids: Array
+    """int64 [N], of the rows of all clips, in their order."""
+    gone: Mapping[int, Array]
+    """People of whom no clip is left, with their mean."""
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold a ROOT's people: one process changes them at a time, the others wait. The system frees it in any case."""
+    with storing(root):
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("%s: another process is deciding who is who; waiting for it", root)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # a file system without locks
+            _log.warning("%s: cannot be locked (%s); do not run two at a time", root, error.strerror)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that its name always stands for a whole one. Raises StoreError."""
+    temporary = path.with_name(f".{path.name.lstrip('.')}.partial")
+    with storing(path.parent):
+        try:
+            write_durably(temporary, data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def table_bytes(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
+    """Return a CSV table."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode(**_ENCODING)
+
+
+def read_people_table(root: Path) -> dict[tuple[str, int], int]:
+    """Return ``people.csv`` as (clip, face_id) → person_id; empty where there is none. Raises TableError."""
+    return {
+        (row["clip"], int(row["face_id"])): int(row["person_id"])
+        for row in _rows(root / PEOPLE_FILE, ("clip", "face_id", "person_id"), ("face_id", "person_id"))
+    }
+
+
+def read_names(root: Path) -> list[NamedPerson]:
+    """Return ``names.csv``; empty where there is none. Raises TableError."""
+    return [
+        NamedPerson(
+            int(row["person_id"]), row["name"], float(row["similarity"]) if row["similarity"] else None, row["source"]
+        )
+        for row in _rows(root / NAMES_FILE, ("person_id", "name", "similarity", "source"), ("person_id",))
+    ]
+
+
+def read_log(root: Path) -> list[dict[str, str]]:
+    """Return the rows of ``people_log.csv``; empty where there is none. Raises TableError."""
+    return list(_rows(root / LOG_FILE, _LOG_COLUMNS, ("person_id",)))
+
+
+def _rows(path: Path, columns: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    try:
+        text = path.read_bytes().decode(**_ENCODING)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TableError("cannot read the table", where=path, found=error.strerror) from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    remedy = "Remove the file and run `facesearch people` on its directory."
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "none"
+        raise TableError("columns are missing", where=path, asked=", ".join(missing), found=found, remedy=remedy)
+    for number, row in enumerate(reader, start=2):
+        if any(row[name] is None or not row[name].isdecimal() for name in whole):
+            raise TableError("not an id", where=f"{path} line {number}", found=dict(row), remedy=remedy)
+        yield row
+
+
+def append_log(root: Path, changes: Iterable[Change], why: str) -> None:
+    """Add what became of people's ids to ``people_log.csv``. New people are not news. Raises StoreError, TableError."""
+    rows = read_log(root)
+    # A run that was killed after this is done again and says the same once more.
+    said = {(row["event"], row["person_id"], row["into"]) for row in rows if row["event"] in ("merged", "split")}
+    at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    new = [
+        dict(zip(_LOG_COLUMNS, (at, change.event, str(change.person_id), into, why), strict=True))
+        for change in changes
+        if change.event != "new"
+        for into in ["" if change.into is None else str(change.into)]
+        if (change.event, str(change.person_id), into) not in said
+    ]
+    if new:
+        write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in rows + new)))
+
+
+def state_bytes(state: State) -> bytes:
+    """Return the content of ``.people.npz``."""
+    clips, buffer = state.clips, io.BytesIO()
+    dimension = max((clip.vectors.shape[1] for clip in clips), default=1)
+    starts = np.cumsum([0, *(len(clip.face_ids) for clip in clips)])
+    vectors = [clip.vectors for clip in clips if len(clip.face_ids)]
+    # Names as bytes: they need not be valid text.
+    np.savez(
+        buffer,
+        format=np.int64(_FORMAT),
+        stamp=np.array(state.stamp),
+        model=np.array(state.model),
+        similarities=np.array(state.similarities, np.float64),
+        next_id=np.int64(state.next_id),
+        clips=np.frombuffer("\0".join(clip.clip for clip in clips).encode(**_ENCODING), np.uint8),
+        fingerprints=np.array([clip.fingerprint for clip in clips], "U32"),
+        models=np.array([clip.model for clip in clips], "U64"),
+        starts=starts,
+        pair_starts=np.cumsum([0, *(len(clip.conflicts) for clip in clips)]),
+        face_ids=_joined([clip.face_ids for clip in clips], np.zeros(0, np.int64)),
+        vectors=_joined(vectors, np.zeros((0, dimension), np.float32)),
+        weights=_joined([clip.weights for clip in clips], np.zeros(0)),
+        trusted=_joined([clip.trusted for clip in clips], np.zeros(0, bool)),
+        conflicts=_joined([clip.conflicts for clip in clips], np.zeros((0, 2), np.int64)),
+        person_ids=state.person_ids,
+        gone_ids=np.array(sorted(state.gone), np.int64),
+        gone=_joined([state.gone[person][None] for person in sorted(state.gone)], np.zeros((0, dimension), np.float32)),
+    )
+    return buffer.getvalue()
+
+
+def _joined(parts: list[Array], nothing: Array) -> Array:
+    return np.concatenate(parts) if parts else nothing
+
+
+def read_state(root: Path, *, stamp: str | None = None) -> State | None:
+    """Return what is remembered of the last grouping; None, with a logged warning where there is a damaged file, if
+    nothing.
+
+    With ``stamp``, the rest is read only where the stamp is another one; else its clips and arrays are empty.
+    """
+    path = root / STATE_FILE
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return _state(content, stamp)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("%s: cannot be used, so all clips are read again (%s)", path, error)
+        return None
+
+
+def _state(content: Any, stamp: str | None) -> State:
+    if int(content["format"]) != _FORMAT:
+        raise ValueError(f"format {int(content['format'])}")
+    similarities = content["similarities"]
+    head: dict[str, Any] = {
+        "stamp": str(content["stamp"]),
+        "model": str(content["model"]),
+        "similarities": (float(similarities[0]), float(similarities[1])),
+        "next_id": int(content["next_id"]),
+    }
+    if head["stamp"] == stamp:
+        return State(**head, clips=[], person_ids=np.zeros(0, np.int64), gone={})
+    raw = content["clips"].tobytes()
+    names = raw.decode(**_ENCODING).split("\0") if len(content["fingerprints"]) else []
+    columns = {key: content[key] for key in ("face_ids", "vectors", "weights", "trusted", "conflicts")}
+    starts, pair_starts = content["starts"], content["pair_starts"]
+    clips = []
+    for number, (name, fingerprint, model) in enumerate(
+        zip(names, content["fingerprints"], content["models"], strict=True)
+    ):
+        rows = slice(int(starts[number]), int(starts[number + 1]))
+        pairs = slice(int(pair_starts[number]), int(pair_starts[number + 1]))
+        parts = {key: columns[key][rows] for key in ("face_ids", "vectors", "weights", "trusted")}
+        conflicts = columns["conflicts"][pairs]
+        clips.append(ClipPeople(name, str(fingerprint), str(model), conflicts=conflicts, **parts))
+    gone = dict(zip(content["gone_ids"].tolist(), content["gone"], strict=True))
+    return State(**head, clips=clips, person_ids=content["person_ids"], gone=gone)

@@ -1,0 +1,138 @@
+"""Grouping over many clips: exact where all pairs are looked at, nearly so where not, and never against the evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facesearch_trt.evaluation.grouping import agreement
+from facesearch_trt.identity import linkage, neighbours
+from facesearch_trt.identity.across_clips import Appearances, people_of_all_clips, similarity_needed
+from facesearch_trt.identity.cluster import agglomerate
+from facesearch_trt.identity.linkage import link
+from facesearch_trt.identity.neighbours import similar_pairs
+from facesearch_trt.identity.persons import carry_ids, match_rows
+from facesearch_trt.identity.scale import unit
+
+DIMENSION = 128
+SIMILARITY, STRICT = 3.09 / DIMENSION**0.5, 3.54 / DIMENSION**0.5
+
+
+def made(people: int, each: int, *, alike: float = 0.6, seed: int = 0):
+    random = np.random.default_rng(seed)
+    who = random.permutation(np.repeat(np.arange(people), each))
+    centres = unit(random.standard_normal((people, DIMENSION)))
+    noise = unit(random.standard_normal((len(who), DIMENSION)))
+    return unit(np.sqrt(alike) * centres[who] + np.sqrt(1 - alike) * noise), who
+
+
+NOTHING = np.zeros((0, 2), np.int64)
+
+
+def test_pairs_are_all_pairs() -> None:
+    vectors, _ = made(60, 5)
+    one, other, value = similar_pairs(vectors, 0.4, most=300)
+    table = vectors @ vectors.T
+    expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(table >= 0.4, 1)), strict=True)}
+    assert set(zip(one.tolist(), other.tolist(), strict=True)) == expected
+    np.testing.assert_allclose(value, table[one, other], atol=1e-6)
+
+
+def test_of_many_pairs_the_nearest_stay() -> None:
+    vectors, _ = made(1, 200)
+    one, other, _ = similar_pairs(vectors, 0.0, most=3)
+    table = vectors @ vectors.T
+    np.fill_diagonal(table, -1)
+    nearest = {(min(a, int(b)), max(a, int(b))) for a in range(200) for b in np.argsort(-table[a])[:3]}
+    assert set(zip(one.tolist(), other.tolist(), strict=True)) == nearest
+
+
+def test_grouping_is_the_exact_one() -> None:
+    vectors, who = made(80, 4, alike=0.45)
+    weights = np.random.default_rng(1).uniform(0.5, 3, len(vectors))
+    conflicts = np.array([(a, b) for a in range(0, 300, 3) for b in (a + 1, a + 2) if who[a] != who[b]])
+    need = 0.3
+    found = link(vectors, weights, conflicts, lambda _: need)
+    exact = agglomerate(vectors, weights, np.full(len(vectors), need), [tuple(pair) for pair in conflicts.tolist()])
+    assert agreement(found.tolist(), exact.tolist()) == 1.0
+    assert agreement(found.tolist(), who.tolist()) > 0.9
+
+
+def test_grouping_over_lists_is_nearly_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, who = made(1200, 5)
+    exact = link(vectors, np.ones(len(vectors)), NOTHING, lambda _: 0.38)
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(linkage, "EXACT_UP_TO", 100)
+    found = link(vectors, np.ones(len(vectors)), NOTHING, lambda _: 0.38)
+    assert agreement(found.tolist(), exact.tolist()) > 0.99
+    assert agreement(found.tolist(), who.tolist()) > 0.99
+
+
+def test_order_does_not_matter() -> None:
+    vectors, _ = made(50, 6, alike=0.4)
+    order = np.random.default_rng(3).permutation(len(vectors))
+    first = people_of_all_clips(appearances(vectors), SIMILARITY, STRICT)
+    second = people_of_all_clips(appearances(vectors[order]), SIMILARITY, STRICT)
+    assert agreement(first[order].tolist(), second.tolist()) == 1.0
+
+
+def appearances(vectors, trusted=None, conflicts=NOTHING) -> Appearances:
+    count = len(vectors)
+    return Appearances(vectors, np.ones(count), np.ones(count, bool) if trusted is None else trusted, conflicts)
+
+
+def test_a_conflict_holds_through_others() -> None:
+    # Row 0 and 1 are one by looks, and row 2 lies between them; but they were seen together.
+    vectors, _ = made(1, 3, alike=0.9)
+    found = people_of_all_clips(appearances(vectors, conflicts=np.array([[0, 1]])), SIMILARITY, STRICT)
+    assert found[0] != found[1]
+    assert found[2] in (found[0], found[1])
+
+
+def test_poor_rows_join_on_clear_evidence_only() -> None:
+    vectors, _ = made(2, 4, alike=0.8, seed=4)
+    middle = unit(vectors.sum(axis=0)[None])
+    trusted = np.r_[np.ones(8, bool), False, False]
+    all_rows = np.concatenate([vectors, vectors[:1], middle])
+    found = people_of_all_clips(appearances(all_rows, trusted), SIMILARITY, STRICT)
+    assert found[8] == found[0]
+    assert found[9] not in found[:9]
+    assert len(set(found[:8].tolist())) == 2
+
+
+def test_poor_rows_seen_together_are_not_one() -> None:
+    vectors, _ = made(1, 4, alike=0.9)
+    trusted = np.array([True, True, False, False])
+    found = people_of_all_clips(appearances(vectors, trusted, np.array([[2, 3]])), SIMILARITY, STRICT)
+    assert found[2] != found[3]
+    assert found[0] in (found[2], found[3])
+
+
+def test_more_people_ask_for_more_likeness() -> None:
+    assert similarity_needed(10, 0.35, 0.40) == similarity_needed(90, 0.35, 0.40) == 0.40
+    grown = [similarity_needed(count, 0.35, 0.40) for count in (1_000, 100_000, 10**9)]
+    assert 0.40 < grown[0] < grown[1] < grown[2] < 0.7
+
+
+def test_nobody_at_all() -> None:
+    none = Appearances(np.zeros((0, 8), np.float32), np.zeros(0), np.zeros(0, bool), NOTHING)
+    assert len(people_of_all_clips(none, SIMILARITY, STRICT)) == 0
+
+
+def test_ids_go_to_the_larger_part_and_the_older_stays() -> None:
+    groups = np.array([0, 0, 1, 2, 2, 3])
+    before = np.array([4, 4, 4, 2, 3, -1])
+    ids, changes, next_id = carry_ids(groups, np.ones(6), before, next_id=5, known=[2, 3, 4])
+    assert ids.tolist() == [4, 5, 2, 6]
+    assert next_id == 7
+    assert {(change.event, change.person_id, change.into) for change in changes} == {
+        ("merged", 3, 2),
+        ("split", 4, 5),
+        ("new", 6, None),
+    }
+
+
+def test_rows_of_a_clip_that_was_done_again() -> None:
+    vectors, _ = made(3, 1)
+    other, _ = made(1, 1, seed=9)
+    assert match_rows(vectors, np.concatenate([vectors[[2, 0]], other]), 0.5).tolist() == [2, 0, -1]
