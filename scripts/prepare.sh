@@ -83,7 +83,7 @@ prepare() {
   python=$(find_python) || die "no Python 3.10, 3.11 or 3.12 with venv was found. Install one, then run this again."
   venv=${FACESEARCH_VENV:-$REPOSITORY/.venv}
   stamp=$venv/.facesearch-$(printf '%s' "${extras:-run}" | tr ',' '-')
-  wanted=$(cat "$REPOSITORY/setup.cfg" "$REPOSITORY/pyproject.toml" | sha256sum)
+  wanted=$(cat "$REPOSITORY/setup.cfg" "$REPOSITORY/pyproject.toml" "$REPOSITORY/tests/requirements-peers.txt" | sha256sum)
   # Two starts at once: the second waits and finds the work done.
   # In a checkout that cannot be written there is nothing to prepare, and so nothing to wait for.
   if { exec 9>"$REPOSITORY/.prepare.lock"; } 2>/dev/null; then flock 9; fi
@@ -95,6 +95,11 @@ prepare() {
     say "installing the Python packages of setup.cfg (a few minutes the first time)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$REPOSITORY${extras:+[$extras]}" >&2 ||
       die "pip could not install the packages of setup.cfg. Its own words are above; check the network or the package index, then run this again."
+    if [ -n "$extras" ]; then
+      # InsightFace asks for a second OpenCV and more; what the tests compare with needs none of it.
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$REPOSITORY/tests/requirements-peers.txt" >&2 ||
+        die "pip could not install tests/requirements-peers.txt. Its own words are above."
+    fi
     printf '%s' "$wanted" >"$stamp"
   fi
   { exec 9>&-; } 2>/dev/null

@@ -23,6 +23,8 @@ ROOM_OF_LIBRARY = {
     "pandas": {"store"},
     "pyds": {"graph/probe.py"},
     "rich": {"cli"},
+    "isal": {"store/png.py"},
+    "lancedb": {"search"},
 }
 """Library → the only files or folders of the package that may import it."""
 
