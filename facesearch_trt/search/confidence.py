@@ -20,7 +20,7 @@ import numpy as np
 
 from ..types import Array
 
-__all__ = ["LEAST_STRANGERS", "MOST_STRANGERS", "Odds", "Strangers", "Thresholds"]
+__all__ = ["LEAST_STRANGERS", "MOST_STRANGERS", "Odds", "Strangers", "Tail", "Thresholds"]
 
 LEAST_STRANGERS = 200
 """Other people that an index must have for a statement of its own: then at least 20 make the tail."""
@@ -61,8 +61,32 @@ class Odds:
         """Return it in words: ``1 in 2,000 strangers``."""
         if self.one_in >= 1 / _RAREST:
             return "fewer than 1 in 1,000,000 strangers"
-        digits = max(0, math.floor(math.log10(self.one_in)) - (self.one_in >= 10))
-        return f"1 in {math.floor(self.one_in / 10**digits) * 10**digits:,} strangers"
+        if self.one_in < 2:
+            return "nearly every stranger"
+        # Rounded down to two digits; what is a round number but for the last bit stays one.
+        unit = 10 ** max(0, math.floor(math.log10(self.one_in)) - 1)
+        return f"1 in {math.floor(self.one_in / unit + 1e-6) * unit:,} strangers"
+
+
+class Tail:
+    """How often a score is reached, from a sample of scores: counted in the bulk, continued beyond it.
+
+    Parameters
+    ----------
+    scores: float [N], at least :data:`LEAST_STRANGERS` of them.
+    """
+
+    def __init__(self, scores: Array) -> None:
+        self._scores = np.sort(np.asarray(scores, np.float64))
+        tail = self._scores[-round(len(scores) * _TAIL) :]
+        self._level = float(tail[0])
+        self._scale = max(float((tail[1:] - tail[0]).mean()), 1e-6)
+
+    def chance(self, score: float) -> float:
+        """Return the share of scores that are this or more."""
+        if score < self._level:
+            return float((self._scores >= score).mean())
+        return _TAIL * math.exp(-(score - self._level) / self._scale)
 
 
 class Strangers:
@@ -77,35 +101,17 @@ class Strangers:
 
     def __init__(self, scores: Array, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
-        others = np.sort(np.asarray(scores, np.float64)[np.asarray(scores) < thresholds.similarity])
-        self._others = others
-        self.count = len(others)
-        """How many other people were compared."""
-        self._level = self._scale = math.nan
-        if self.count >= LEAST_STRANGERS:
-            tail = others[-max(2, round(self.count * _TAIL)) :]
-            self._level = float(tail[0])
-            self._scale = max(float((tail[1:] - tail[0]).mean()), 1e-6)
-
-    @property
-    def basis(self) -> Literal["index", "catalogue"]:
-        """What statements are taken from."""
-        return "index" if self.count >= LEAST_STRANGERS else "catalogue"
+        others = np.asarray(scores)[np.asarray(scores) < thresholds.similarity]
+        self._tail = Tail(others) if len(others) >= LEAST_STRANGERS else None
 
     def odds(self, similarity: float, compared: int) -> Odds:
         """Return what a similarity is worth when ``compared`` rows of the index were looked at."""
-        chance = min(1.0, max(self._catalogue(similarity), self._measured(similarity), _RAREST))
-        return Odds(1 / chance, chance * compared, self.basis)
-
-    def _measured(self, similarity: float) -> float:
-        if self.count < LEAST_STRANGERS:
-            return 0.0
-        if similarity < self._level:
-            return float((self._others >= similarity).mean())
-        return _TAIL * math.exp(-(similarity - self._level) / self._scale)
+        measured = 0.0 if self._tail is None else self._tail.chance(similarity)
+        chance = min(1.0, max(self._catalogue(similarity), measured, _RAREST))
+        return Odds(1 / chance, chance * compared, "catalogue" if self._tail is None else "index")
 
     def _catalogue(self, similarity: float) -> float:
         gap = max(self._thresholds.strict - self._thresholds.similarity, 1e-3)
         fall = math.log(_AT_SIMILARITY / _AT_STRICT) / gap
-        # Below the threshold the chance rises fast; 1 is reached and kept.
+        # Below the threshold the chance rises fast, to far above 1.
         return _AT_SIMILARITY * math.exp(min(700.0, fall * (self._thresholds.similarity - similarity)))

@@ -82,6 +82,10 @@ class ModelTable:
         """Return how many rows meet a condition of :meth:`Where.sql`."""
         return int(self._read(lambda: self._table.count_rows(condition or None)))
 
+    def has_approximate_index(self) -> bool:
+        """Return whether searches go through an approximate index."""
+        return any(index.columns == [VECTOR] for index in self._read(self._table.list_indices))
+
     def nearest(self, vector: Array, condition: str, limit: int, *, exact: bool = False) -> list[dict[str, Any]]:
         """Return up to ``limit`` rows nearest to a vector float32 [D], the most similar first, each with its cosine
         ``similarity``.

@@ -32,7 +32,7 @@ class Companion:
     person_id: str | None
     name: str | None
     clip: str
-    """The first clip; where ``person_id`` is None, the only one."""
+    """That of the first moment; where ``person_id`` is None, the only one."""
     face_id: int
     """In that clip."""
     seconds: float
@@ -48,15 +48,16 @@ def companions(rows: Iterable[Mapping[str, Any]], wanted: set[PersonKey]) -> lis
     """
     theirs: dict[tuple[str, str], list[Span]] = defaultdict(list)
     others: dict[PersonKey, dict[tuple[str, str], list[Span]]] = defaultdict(lambda: defaultdict(list))
-    first: dict[PersonKey, Mapping[str, Any]] = {}
+    first: dict[tuple[PersonKey, tuple[str, str]], Mapping[str, Any]] = {}
     for row in rows:
         key, clip, span = person_key(row), (row["root"], row["clip"]), (row["start_s"], row["end_s"])
         if key in wanted:
             theirs[clip].append(span)
         else:
             others[key][clip].append(span)
-            if key not in first or (row["clip"], row["start_s"]) < (first[key]["clip"], first[key]["start_s"]):
-                first[key] = row
+            known = first.setdefault((key, clip), row)
+            if row["start_s"] < known["start_s"]:
+                first[key, clip] = row
     found = []
     for key, clips in others.items():
         moments = tuple(
@@ -65,7 +66,7 @@ def companions(rows: Iterable[Mapping[str, Any]], wanted: set[PersonKey]) -> lis
             for span in _common(_joined(theirs.get(clip, [])), _joined(clips[clip]))
         )
         if moments:
-            row = first[key]
+            row = first[key, (moments[0].root, moments[0].clip)]
             seconds = sum(moment.end_s - moment.start_s for moment in moments)
             found.append(
                 Companion(row["root"], row["person_id"], row["name"], row["clip"], row["face_id"], seconds, moments)

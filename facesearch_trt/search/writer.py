@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -95,8 +95,16 @@ class IndexWriter:
         self._stack.close()
 
     def clips(self) -> dict[int, ClipEntry]:
-        """Return what is indexed, by clip key."""
-        return {key: entry for clips in self._clips.values() for key, entry in clips.items()}
+        """Return what is indexed, by clip key.
+
+        A clip that was being moved to another model's table when a writer was killed has an empty fingerprint: it has
+        to be put once more.
+        """
+        found: dict[int, ClipEntry] = {}
+        for clips in self._clips.values():
+            for key, entry in clips.items():
+                found[key] = replace(entry, fingerprint="") if key in found else entry
+        return found
 
     def put(self, clips: Sequence[ClipRows]) -> None:
         """Add clips, each in the place of what the index had of it, in at most two commits per model.
@@ -173,15 +181,17 @@ class IndexWriter:
     def _put(self, model: str, clips: list[ClipRows]) -> None:
         dimension = max((int(rows.vectors.shape[1]) for rows in clips if len(rows)), default=0)
         if not dimension and model not in self._tables:
+            self._leave_other_models(model, clips)
             return
         table = self._table_for(model, dimension)
         dimension = dimension or self._dimension(table)
         known = self._clips[model]
         new = [rows for rows in clips if rows.entry.key not in known]
         redone = [rows for rows in clips if rows.entry.key in known]
+        new_rows, redone_rows = (arrow_table(group, dimension) if group else None for group in (new, redone))
         with lance_errors(self.location):
             if new:
-                table.add(arrow_table(new, dimension), on_bad_vectors="null")
+                table.add(new_rows, on_bad_vectors="null")
             if redone:
                 keys = ", ".join(str(rows.entry.key) for rows in redone)
                 (
@@ -189,20 +199,25 @@ class IndexWriter:
                     .when_matched_update_all()
                     .when_not_matched_insert_all()
                     .when_not_matched_by_source_delete(f"clip_key IN ({keys})")
-                    .execute(arrow_table(redone, dimension), on_bad_vectors="null")
+                    .execute(redone_rows, on_bad_vectors="null")
                 )
-            for rows in clips:
-                known[rows.entry.key] = rows.entry
-            for other, others in self._clips.items():
-                # Processed again with another model: a clip's face_ids are those of its latest results only.
-                stale = [rows.entry.key for rows in clips if other != model and rows.entry.key in others]
-                if stale:
-                    self._tables[other].delete(f"clip_key IN ({', '.join(map(str, stale))})")
-                    for key in stale:
-                        del others[key]
-            self._commits[model] += 1
-            if self._commits[model] % _LOOK_EVERY == 0:
+        for rows in clips:
+            known[rows.entry.key] = rows.entry
+        self._leave_other_models(model, clips)
+        self._commits[model] += 1
+        if self._commits[model] % _LOOK_EVERY == 0:
+            with lance_errors(self.location):
                 self._tidy(model, table)
+
+    def _leave_other_models(self, model: str, clips: list[ClipRows]) -> None:
+        """Remove clips from the tables of other models: their face_ids are those of the latest results only."""
+        for other, others in self._clips.items():
+            stale = [rows.entry.key for rows in clips if other != model and rows.entry.key in others]
+            if stale:
+                with lance_errors(self.location):
+                    self._tables[other].delete(f"clip_key IN ({', '.join(map(str, stale))})")
+                for key in stale:
+                    del others[key]
 
     def _table_for(self, model: str, dimension: int) -> Any:
         table = self._tables.get(model)
