@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -12,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FaceSearchError, InputError, StoreError, TableError
+from .clip_people import OUTPUT_SUFFIX, clip_fingerprint
+from .decisions import load_decisions
+from .errors import FaceSearchError, InputError, StoreError
 from .models.places import home_directory
+from .people import resolve
+from .people_files import read_names, read_people_table
 from .search.rows import ClipEntry, ClipRows, clip_key
 from .search.writer import IndexWriter, Removed
 from .store.clip import ClipStore
 from .store.record import RunRecord
-from .store.schema import EMBEDDINGS_FILE, FACES, QUALITY, RECORD_FILE
 from .tracks import ClipTracks, Face, Track, load_tracks
 from .types import Array
 
@@ -36,8 +38,6 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_SUFFIX = ".pipeline"
-_PEOPLE_FILE = "people.csv"
 _ROWS_VERSION = "1"
 """Changes when rows are made otherwise from the same results, so that every clip is indexed again."""
 _BEST_FACES = 2
@@ -53,10 +53,12 @@ class Person:
     person_id: str
     name: str | None
     """What a user calls the person."""
+    ignored: bool = False
+    """Whether a user decided that this is nobody to report; no row is made then."""
 
 
-People = dict[tuple[str, int], Person]
-"""(clip, face_id) → person."""
+People = dict[str, dict[int, Person]]
+"""Clip → face_id → person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +103,24 @@ def clip_directories(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
-    found = sorted(entry for entry in root.iterdir() if entry.name.endswith(_SUFFIX) and entry.is_dir())
+    found = sorted(entry for entry in root.iterdir() if entry.name.endswith(OUTPUT_SUFFIX) and entry.is_dir())
     if not found:
         raise InputError(
             "holds no results",
             where=root,
-            asked=f"directories named …{_SUFFIX}",
+            asked=f"directories named …{OUTPUT_SUFFIX}",
             remedy=f"Process its clips first: run_pipeline.py --input_directory {root}",
         )
     return found
 
 
 def read_people(root: Path) -> People:
-    """Return who is who over all clips of a ROOT, from its ``people.csv``; empty where there is none.
-
-    Raises TableError where the file has not the columns ``clip, face_id, person_id``; a column ``name`` may be there.
-    """
-    path = root / _PEOPLE_FILE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError("cannot read the table of people", where=path, found=error) from error
+    """Return who is who over all clips of a ROOT; empty where that was not decided. Raises TableError, OptionError."""
+    names = {person.person_id: person.name for person in read_names(root)}
+    ignored = {resolve(root, person) for person in load_decisions(root).ignore}
     people: People = {}
-    try:
-        for row in csv.DictReader(text.splitlines(keepends=True), strict=True):
-            people[row["clip"], int(row["face_id"])] = Person(row["person_id"], row.get("name") or None)
-    except (csv.Error, KeyError, ValueError, TypeError) as error:
-        raise TableError(
-            "is not a table of people",
-            where=path,
-            asked="columns clip, face_id, person_id",
-            found=repr(error),
-            remedy="Remove it and run the identity step again.",
-        ) from error
+    for (clip, face_id), person_id in read_people_table(root).items():
+        people.setdefault(clip, {})[face_id] = Person(str(person_id), names.get(person_id), person_id in ignored)
     return people
 
 
@@ -149,8 +133,8 @@ def update_index(
     their ROOT any more are removed, from the files too. A clip that cannot be read keeps its old rows and is named in
     the result. ``on_batch`` is told how many clips are done, and of how many, after each commit.
 
-    Raises InputError for a ROOT without results, TableError for a damaged ``people.csv``, StoreError where the index
-    cannot be written.
+    Raises InputError for a ROOT without results, TableError or OptionError for damaged files of people, StoreError where
+    the index cannot be written.
     """
     # All ROOTs are looked at before anything is written.
     listed = {
@@ -193,7 +177,7 @@ def clip_rows(directory: Path, root: str, people: People) -> ClipRows:
     record = store.record()
     if record is None or "identity" not in record.steps:
         raise StoreError("not all steps are done", where=directory, remedy="Run run_pipeline.py on this clip first.")
-    clip = directory.name.removesuffix(_SUFFIX)
+    clip = directory.name.removesuffix(OUTPUT_SUFFIX)
     try:
         f"{root}{clip}".encode()
     except UnicodeEncodeError:
@@ -210,14 +194,16 @@ def clip_rows(directory: Path, root: str, people: People) -> ClipRows:
 
 def _rows(entry: ClipEntry, tracks: ClipTracks, people: People) -> ClipRows:
     rows: list[tuple[str, Track, Face, Array]] = []
+    people_here = people.get(entry.clip, {})
     for track in tracks.tracks:
-        if track.mean is None:
+        person = people_here.get(track.face_id)
+        if track.mean is None or (person is not None and person.ignored):
             continue
         rows.append(("track", track, track.best[0], track.mean))
         # A track of one face is its mean.
         if track.count > 1:
             rows += [("face", track, face, face.vector) for face in track.best if face.vector is not None]
-    persons = [people.get((entry.clip, track.face_id)) for _, track, _, _ in rows]
+    persons = [people_here.get(track.face_id) for _, track, _, _ in rows]
     return ClipRows(
         entry,
         kind=[kind for kind, _, _, _ in rows],
@@ -241,21 +227,21 @@ def _rows(entry: ClipEntry, tracks: ClipTracks, people: People) -> ClipRows:
 def _changed(root: _Root, known: dict[int, ClipEntry], update: Update, looked_at: set[int]) -> Iterator[ClipRows]:
     """Yield the rows of the clips that the index has not, or not as they are now."""
     for directory in root.directories:
-        clip = directory.name.removesuffix(_SUFFIX)
+        clip = directory.name.removesuffix(OUTPUT_SUFFIX)
         # Also one whose name cannot be stored: it is not gone.
         looked_at.add(clip_key(root.name, clip))
+        record = ClipStore(directory).record()
+        if record is None or "identity" not in record.steps:
+            update.unfinished.append(str(directory))
+            continue
         try:
             entry = ClipEntry(root.name, clip, "", _fingerprint(directory, clip, root.people))
             old = known.get(entry.key)
             if old is not None and old.fingerprint == entry.fingerprint:
                 update.unchanged += 1
                 continue
-            record = ClipStore(directory).record()
-            if record is None or "identity" not in record.steps:
-                update.unfinished.append(str(directory))
-                continue
             yield clip_rows(directory, root.name, root.people)
-        except (FaceSearchError, OSError) as error:
+        except FaceSearchError as error:
             update.failed.append((str(directory), str(error)))
 
 
@@ -273,7 +259,7 @@ def _batches(clips: Iterable[ClipRows]) -> Iterator[list[ClipRows]]:
 def _put(writer: IndexWriter, batch: list[ClipRows], known: dict[int, ClipEntry], update: Update) -> None:
     writer.put(batch)
     for rows in batch:
-        directory = str(Path(rows.entry.root) / f"{rows.entry.clip}{_SUFFIX}")
+        directory = str(Path(rows.entry.root) / f"{rows.entry.clip}{OUTPUT_SUFFIX}")
         (update.replaced if rows.entry.key in known else update.added).append(directory)
         known[rows.entry.key] = rows.entry
         update.rows += len(rows)
@@ -281,21 +267,10 @@ def _put(writer: IndexWriter, batch: list[ClipRows], known: dict[int, ClipEntry]
 
 def _fingerprint(directory: Path, clip: str, people: People) -> str:
     """Return what changes whenever the clip's results, or who is who in it, change."""
-    record = directory / RECORD_FILE
-    stats = []
-    for name in (FACES.file, QUALITY.file, EMBEDDINGS_FILE):
-        try:
-            status = (directory / name).stat()
-        except FileNotFoundError:
-            continue
-        stats.append((name, status.st_size, status.st_mtime_ns))
     persons = sorted(
-        (face_id, person.person_id, person.name or "") for (of, face_id), person in people.items() if of == clip
+        (face_id, person.person_id, person.name, person.ignored) for face_id, person in people.get(clip, {}).items()
     )
-    digest = hashlib.sha256(json.dumps([_ROWS_VERSION, stats, persons]).encode())
-    if record.is_file():
-        digest.update(record.read_bytes())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(json.dumps([_ROWS_VERSION, clip_fingerprint(directory), persons]).encode()).hexdigest()[:32]
 
 
 def _model_of(record: RunRecord, directory: Path) -> str:
