@@ -63,6 +63,15 @@ class Options:
         section="machine",
         choices=("auto", "onnxruntime", "tensorrt"),
     )
+    precision: str = _option(
+        "auto",
+        "In which numbers the networks compute; auto takes fp16 on TensorRT and fp32 on ONNX Runtime.",
+        section="machine",
+        choices=("auto", "fp32", "fp16", "int8"),
+    )
+    engines: str | None = _option(
+        None, "Directory of built engines; null for engines/ of the checkout or the program's cache.", section="machine"
+    )
     threads: int = _option(
         0, "Worker threads for the networks; 0 for one per core.", section="machine", low=0, high=1024
     )
@@ -112,6 +121,13 @@ class Options:
     )
     min_face_px: float = _option(
         12.0, "Least side in px, in the original frame, of a face that is reported.", section="faces", low=0, high=8192
+    )
+    detect_batch: int = _option(
+        8,
+        "Frames shown to the detector at once on a GPU; on a CPU it gains nothing and is 1.",
+        section="faces",
+        low=1,
+        high=256,
     )
     embed_batch: int = _option(32, "Faces embedded at once, gathered across frames.", section="faces", low=1, high=1024)
 

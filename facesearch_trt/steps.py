@@ -52,7 +52,15 @@ def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName
         frames = job.watch("decode", source)
         frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
         frames = job.watch(
-            "detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads)
+            "detect",
+            detect(
+                frames,
+                detector,
+                tools.aligner,
+                tools.network_pool,
+                ahead=3 * tools.threads,
+                batch=tools.detect_batch,
+            ),
         )
         frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
         frames = job.watch("write_faces", job.write_faces(frames))
@@ -83,7 +91,15 @@ def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
         detector = tools.detector
         frames = job.watch("read_frames", job.store.load_frames(executor=tools.picture_pool))
         frames = job.watch(
-            "detect", detect(frames, detector, tools.aligner, tools.network_pool, ahead=3 * tools.threads)
+            "detect",
+            detect(
+                frames,
+                detector,
+                tools.aligner,
+                tools.network_pool,
+                ahead=3 * tools.threads,
+                batch=tools.detect_batch,
+            ),
         )
         job.drain(job.watch("write_faces", job.write_faces(frames)))
         job.keep_pictures(tools.options.frames)

@@ -20,16 +20,43 @@ from .graph.images import ImageSource
 from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
+from .inference.choose import Backend, NetworkOrder, choose_backend, engines_directory, open_network
 from .inference.engine import Engine
-from .inference.onnxruntime import OnnxRuntimeEngine
+from .inference.profiles import detector_profiles, embedder_profiles
 from .models.catalogue import Catalogue, load_catalogue
 from .models.entries import DetectorEntry, EmbedderEntry
+from .models.places import home_directory
 from .models.prepare import prepare_detector, prepare_embedder
 from .types import Clip, FrameSource
 
-__all__ = ["Tools"]
+__all__ = ["Tools", "detector_order", "embedder_order", "engines_of"]
 
 _log = logging.getLogger(__name__)
+
+_AUTO_LARGEST = 1280
+"""Longest side in px of a detector's input where `detector_size` is 0."""
+
+
+def engines_of(options: Options) -> Path:
+    """Return the directory of engines."""
+    return engines_directory(options.engines, home_directory())
+
+
+def detector_order(entry: DetectorEntry, options: Options) -> NetworkOrder:
+    """Prepare a detector and return what is asked of its engine; tuned for frames of 16:9."""
+    onnx = prepare_detector(entry).onnx
+    long_side = options.detector_size or _AUTO_LARGEST
+    batches = {1, options.detect_batch}
+    return NetworkOrder(
+        entry.name, onnx, onnx, detector_profiles(batches, (long_side, long_side * 9 // 16), long_side, entry.multiple)
+    )
+
+
+def embedder_order(entry: EmbedderEntry, options: Options) -> NetworkOrder:
+    """Prepare an embedder, for ONNX Runtime and for TensorRT, and return what is asked of its engine."""
+    onnx, for_tensorrt = (prepare_embedder(entry, keep_prelu=keep).onnx for keep in (False, True))
+    profiles = embedder_profiles(entry.chip_size, {1, options.embed_batch})
+    return NetworkOrder(entry.name, onnx, for_tensorrt, profiles)
 
 
 class Tools:
@@ -85,18 +112,28 @@ class Tools:
         gap = entry.similarity_strict - entry.similarity
         return wanted, min(wanted + gap, (wanted + 1) / 2)
 
+    @cached_property
+    def backend_choice(self) -> Backend:
+        """What runs the networks, in which precision, and why."""
+        options = self.options
+        choice = choose_backend(
+            options.backend,
+            options.precision,
+            engines_of(options),
+            lambda: (detector_order(self.detector_entry, options), embedder_order(self.embedder_entry, options)),
+        )
+        _log.info("networks run on %s in %s: %s", choice.name, choice.precision, choice.why)
+        return choice
+
     @property
     def backend(self) -> str:
         """What runs the networks."""
-        wanted = self.options.backend
-        if wanted == "tensorrt":
-            raise BackendError(
-                "TensorRT is not available on this machine",
-                asked=wanted,
-                found="onnxruntime",
-                remedy="Use --backend onnxruntime.",
-            )
-        return "onnxruntime"
+        return self.backend_choice.name
+
+    @property
+    def detect_batch(self) -> int:
+        """Frames per call of the detector."""
+        return self.options.detect_batch if self.backend == "tensorrt" else 1
 
     @property
     def graph(self) -> str:
@@ -120,7 +157,7 @@ class Tools:
             if self._detector is None:
                 spec, options = prepare_detector(self.detector_entry), self.options
                 self._detector = Detector(
-                    self._engine(spec.onnx),
+                    self._engine(detector_order(self.detector_entry, options)),
                     spec,
                     long_side=options.detector_size,
                     close_up_size=options.close_up_size,
@@ -136,7 +173,8 @@ class Tools:
         with self._lock:
             if self._embedder is None:
                 spec = prepare_embedder(self.embedder_entry)
-                self._embedder = Embedder(self._engine(spec.onnx), spec, batch=self.options.embed_batch)
+                engine = self._engine(embedder_order(self.embedder_entry, self.options))
+                self._embedder = Embedder(engine, spec, batch=self.options.embed_batch)
             return self._embedder
 
     @cached_property
@@ -170,9 +208,8 @@ class Tools:
         similarity, strict = self.similarities
         return IdentityBuilder(self.tracker_settings, similarity, strict)
 
-    def _engine(self, onnx: Path) -> Engine:
-        assert self.backend == "onnxruntime"
-        return self._stack.enter_context(OnnxRuntimeEngine(onnx, threads=1))
+    def _engine(self, order: NetworkOrder) -> Engine:
+        return self._stack.enter_context(open_network(order, self.backend_choice, engines_of(self.options)))
 
     def __enter__(self) -> Tools:
         return self

@@ -7,18 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from .. import steps
+from ..gallery import enrol
 from ..graph.inputs import find_clips
+from ..people import update_people
 from ..runner import Job, exit_status, run_clips
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
+from .people import people_line
 from .progress import summary, watcher_for
 
 __all__ = ["register", "work_through"]
 
 _FRAMES = frozenset({"every", "frames", "stall_timeout_s", "graph"})
-_DETECTOR = frozenset(
-    {"detector", "detector_size", "close_up_size", "score_threshold", "nms_iou", "min_face_px", "backend"}
-)
+_NETWORKS = frozenset({"backend", "precision", "engines"})
+_DETECTOR = _NETWORKS | {
+    "detector",
+    "detector_size",
+    "close_up_size",
+    "score_threshold",
+    "nms_iou",
+    "min_face_px",
+    "detect_batch",
+}
 _IDENTITY = frozenset({"deepsort", "similarity_threshold"})
 
 _JOBS: dict[str, tuple[str, frozenset[str]]] = {
@@ -28,7 +38,7 @@ _JOBS: dict[str, tuple[str, frozenset[str]]] = {
         _DETECTOR | _IDENTITY | {"pack", "embedder", "models_file", "embed_batch"},
     ),
     "faces": ("step 2: aligned face chips and faces.csv", (_FRAMES | _IDENTITY | {"embed_batch"}) - {"frames"}),
-    "embeddings": ("step 3: embeddings.pth, and enorm in faces.csv", (_FRAMES | _DETECTOR | _IDENTITY) - {"backend"}),
+    "embeddings": ("step 3: embeddings.pth, and enorm in faces.csv", (_FRAMES | _DETECTOR | _IDENTITY) - _NETWORKS),
     "identity": (
         "step 4: track_id and face_id in faces.csv",
         _FRAMES | _DETECTOR | {"embed_batch", "png_compression", "threads"},
@@ -60,19 +70,41 @@ def register(subparsers: Any) -> None:
             metavar="ROOT",
             help="directory of videos and image folders; also one clip, one image folder or one .pipeline directory",
         )
+        if command == "run":
+            parser.add_argument(
+                "--gallery", type=Path, metavar="DIR", help="directory with a sub-directory of photos per known person, who are named"
+            )
         add_option_flags(parser, leave_out=foreign)
-        parser.set_defaults(call=_run, command=command)
+        parser.set_defaults(call=_run, command=command, gallery=None)
 
 
 def _run(args: argparse.Namespace) -> int:
     with Tools(options_from(args)) as tools:
-        return work_through(args.input_directory, tools, args.command)
+        return work_through(args.input_directory, tools, args.command, args.gallery)
 
 
-def work_through(root: Path, tools: Tools, command: str = "run") -> int:
-    """Run one sub-command over all clips of a directory, showing progress and a summary; return the exit status."""
+def work_through(root: Path, tools: Tools, command: str = "run", gallery: Path | None = None) -> int:
+    """Run one sub-command over all clips of a directory, showing progress and a summary; return the exit status.
+
+    The whole job ends with who is who over all clips, if ``root`` is a directory of clips; ``gallery`` holds the people
+    who are known by name.
+    """
     clips = find_clips(root)
     with watcher_for(len(clips)) as watcher:
         outcomes = run_clips(clips, _job(tools, command), watcher)
     print(summary(outcomes), flush=True)
-    return exit_status(outcomes)
+    status = exit_status(outcomes)
+    if command == "run" and all(clip.output.parent == root.absolute() for clip in clips):
+        status = max(status, _people_of_all(root, tools, gallery))
+    return status
+
+
+def _people_of_all(root: Path, tools: Tools, gallery: Path | None) -> int:
+    if gallery is not None:
+        enrol(gallery, tools, root)
+    people = update_people(root, *tools.similarities, tools.embedder_entry.name)
+    if people.clips:
+        print(people_line(people), flush=True)
+    for clip, reason in people.failed:
+        print(f"  {clip}: not among all clips' people: {reason}")
+    return int(bool(people.failed))
