@@ -15,6 +15,8 @@ from ..types import Clip, Frame
 __all__ = ["LineWatcher", "TerminalWatcher", "outcome_line", "summary", "watcher_for"]
 
 _LINE_EVERY_S = 10.0
+_SURE_FRAMES = 50
+"""Frames after which the rate tells how long the rest will take; the first ones wait for a batch to fill."""
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -62,7 +64,7 @@ class LineWatcher:
             self._progress[clip.name] = (start, now if due else last, count, expected)
         if due:
             rate = count / (now - start)
-            left = f", about {(expected - count) / rate:.0f} s left" if expected and expected > count else ""
+            left = f", about {(expected - count) / rate:.0f} s left" if expected and expected > count >= _SURE_FRAMES else ""
             print(
                 f"{clip.name}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}",
                 flush=True,
