@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DecodeError
+from .buffers import open_end
 from .containers import layout_of
-from .gst import codec_name, gstreamer, open_end
+from .gst import codec_name, gstreamer
 
 __all__ = ["Autoplug", "best_factory"]
 
@@ -57,6 +58,10 @@ class Autoplug:
         """Caps of the video stream; None until it is found."""
         self.others: list[str] = []
         """Names of the codings of all other streams."""
+        self.later: list[str] = []
+        """Codings of the videos that began in mid-file, when a transport stream changed its programme."""
+        self.container = ""
+        """GStreamer's plugin for the container: ``isomp4``, ``matroska`` and so on; empty for a bare stream."""
         self.absolute = False
         """Whether buffers carry the container's own presentation times, to be taken as they are: Matroska's time line
         begins at 0, but GStreamer's demuxer lets the stream's begin at its first frame."""
@@ -66,6 +71,7 @@ class Autoplug:
         self._after = after
         self._fail = fail
         self._endless = False
+        self._complete = False
         self._handlers: list[tuple[Any, int]] = []
         source, typefind = (gst.ElementFactory.make(name) for name in ("filesrc", "typefind"))
         source.set_property("location", str(path))
@@ -104,12 +110,14 @@ class Autoplug:
         log.debug("%s: is %s", self._path, caps.to_string())
         demuxer = best_factory(gst.ELEMENT_FACTORY_TYPE_DEMUXER, caps, _CONTAINERS)
         if demuxer is not None:
-            self.absolute = demuxer.get_plugin_name() == "matroska"
+            self.container = demuxer.get_plugin_name()
+            self.absolute = self.container == "matroska"
             # Without an edit list qtdemux ends the stream at its duration, though frames out of order are shown later
             # than that: the decoder would drop the last ones.
-            self._endless = demuxer.get_plugin_name() == "isomp4" and not layout_of(self._path).edited
+            self._endless = self.container == "isomp4" and not layout_of(self._path).edited
             element = self._add(demuxer.create(None))
             self._connect(element, "pad-added", lambda _, pad: self._found_stream(pad))
+            self._connect(element, "no-more-pads", lambda _: setattr(self, "_complete", True))
             typefind.link(element)
             element.sync_state_with_parent()
             return
@@ -126,8 +134,9 @@ class Autoplug:
         gst = gstreamer()
         caps = caps or pad.get_current_caps() or pad.query_caps(None)
         name = caps.get_structure(0).get_name()
-        if self.linked_caps is not None or not name.startswith(("video/", "image/")):
-            self.others.append(codec_name(caps))
+        is_video = name.startswith(("video/", "image/"))
+        if self.linked_caps is not None or not is_video:
+            (self.later if is_video and self._complete else self.others).append(codec_name(caps))
             return
         self.linked_caps = caps
         chain = []

@@ -65,7 +65,7 @@ def _probe_video(path: Path, listed: int | None, stall_timeout_s: float) -> Clip
     try:
         with graph:
             try:
-                sample = graph.pull(sink)
+                sample = graph.pull(sink, hopeless=lambda: plug.linked_caps is None)
             except DecodeError as error:
                 raise plug.no_video() or error from error
             if sample is None:

@@ -6,19 +6,14 @@ that :func:`gstreamer` returns, and run by :class:`Graph`.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ..errors import BackendError, DecodeError, StallError
-from ..types import Array
 
 __all__ = [
     "PACKAGES",
@@ -27,9 +22,6 @@ __all__ = [
     "codec_name",
     "gstreamer",
     "launch",
-    "mapped",
-    "open_end",
-    "pts_s_of",
     "words_of",
 ]
 
@@ -114,92 +106,6 @@ def codec_name(caps: Any) -> str:
     return str(GstPbutils.pb_utils_get_codec_description(caps) or caps.get_structure(0).get_name())
 
 
-def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
-    """Return a sample's presentation time in its container, seconds; None where it carries none.
-
-    A buffer's own time stamp is on the decoder's time line. The segment that comes with it maps it to the container's:
-    it holds the edit list of an MP4 file and the start of a stream that does not begin at 0. ``absolute`` is for
-    containers whose time stamps are presentation times as they are (:attr:`.autoplug.Autoplug.absolute`).
-    """
-    gst = gstreamer()
-    buffer = sample.get_buffer()
-    if buffer.pts == gst.CLOCK_TIME_NONE:
-        return None
-    time_ns = buffer.pts if absolute else sample.get_segment().to_stream_time(gst.Format.TIME, buffer.pts)
-    return None if time_ns == gst.CLOCK_TIME_NONE else float(time_ns / gst.SECOND)
-
-
-class _MapInfo(ctypes.Structure):
-    """GstMapInfo of gst/gstmemory.h, unchanged over all of GStreamer 1."""
-
-    _fields_ = (
-        ("memory", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("data", ctypes.c_void_p),
-        ("size", ctypes.c_size_t),
-        ("maxsize", ctypes.c_size_t),
-        ("user_data", ctypes.c_void_p * 4),
-        ("reserved", ctypes.c_void_p * 4),
-    )
-
-
-@functools.cache
-def _core() -> ctypes.CDLL:
-    library = ctypes.CDLL("libgstreamer-1.0.so.0")
-    library.gst_buffer_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo), ctypes.c_int)
-    library.gst_buffer_map.restype = ctypes.c_int
-    library.gst_buffer_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo))
-    library.gst_buffer_unmap.restype = None
-    library.gst_event_parse_segment.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.POINTER(_Segment)))
-    library.gst_event_parse_segment.restype = None
-    return library
-
-
-@contextmanager
-def mapped(buffer: Any) -> Iterator[Array]:
-    """Give a buffer's bytes as uint8 [size], read-only and without a copy, valid inside the ``with`` only.
-
-    PyGObject copies a whole buffer whenever its bytes are read, so the C function is called instead. The hash of a
-    PyGObject structure is its address, on which NVIDIA's DeepStream bindings rely too.
-    """
-    info = _MapInfo()
-    address = hash(buffer)
-    if not _core().gst_buffer_map(address, ctypes.byref(info), int(gstreamer().MapFlags.READ)):
-        raise DecodeError("cannot read a decoded frame")
-    try:
-        content = np.frombuffer((ctypes.c_uint8 * info.size).from_address(info.data or 0), np.uint8)
-        content.flags.writeable = False
-        yield content
-    finally:
-        _core().gst_buffer_unmap(address, ctypes.byref(info))
-
-
-class _Segment(ctypes.Structure):
-    """GstSegment of gst/gstsegment.h, unchanged over all of GStreamer 1, as far as it is used."""
-
-    _fields_ = (
-        ("flags", ctypes.c_int),
-        ("rate", ctypes.c_double),
-        ("applied_rate", ctypes.c_double),
-        ("format", ctypes.c_int),
-        ("base", ctypes.c_uint64),
-        ("offset", ctypes.c_uint64),
-        ("start", ctypes.c_uint64),
-        ("stop", ctypes.c_uint64),
-    )
-
-
-def open_end(event: Any) -> None:
-    """Let the segment that a SEGMENT event announces have no end, so that nothing clips the last frames.
-
-    For a pad probe, on its way to the first element that reads it. PyGObject gives a copy of the segment, so the event
-    itself is written through the C library.
-    """
-    segment = ctypes.POINTER(_Segment)()
-    _core().gst_event_parse_segment(hash(event), ctypes.byref(segment))
-    segment.contents.stop = gstreamer().CLOCK_TIME_NONE
-
-
 class Graph:
     """A running pipeline: a context manager that starts it, watches it and always stops it.
 
@@ -239,7 +145,7 @@ class Graph:
         # In a thread: to open a file on a dead network mount can block for ever.
         result = bounded(lambda: self._pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
         if result is None:
-            raise self._stalled("could not be opened")
+            raise self._stalled("has not opened it")
         if result == gst.StateChangeReturn.FAILURE:
             self._read_bus()
             raise self._failure or DecodeError("the decoder does not start", where=self._where)
@@ -279,10 +185,16 @@ class Graph:
             if now_s - started_s > self._stall_timeout_s:
                 raise self._stalled("made no progress")
 
-    def pull(self, sink: Any) -> Any | None:
-        """Return the next sample of an appsink, None after the last; raises as :meth:`wait`."""
+    def pull(self, sink: Any, *, hopeless: Callable[[], bool] = lambda: False) -> Any | None:
+        """Return the next sample of an appsink, None after the last; raises as :meth:`wait`.
+
+        ``hopeless`` tells whether, after an error, there is nothing left to wait for.
+        """
         second_ns = gstreamer().SECOND
-        return self.wait(lambda timeout_s: sink.try_pull_sample(int(timeout_s * second_ns)), sink.is_eos)
+        return self.wait(
+            lambda timeout_s: sink.try_pull_sample(int(timeout_s * second_ns)),
+            lambda: sink.is_eos() or (self._failure is not None and hopeless()),
+        )
 
     def finish(self) -> None:
         """Wait until every sink has written all; raises as :meth:`wait`. For graphs that end in a file."""

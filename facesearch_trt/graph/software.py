@@ -21,9 +21,10 @@ import cv2
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
 from .autoplug import Autoplug, best_factory
+from .buffers import mapped, pts_s_of
 from .coded import CodedFrames
 from .containers import Layout, checked_layout
-from .gst import Graph, codec_name, gstreamer, launch, mapped, pts_s_of
+from .gst import Graph, codec_name, gstreamer, launch
 
 __all__ = ["SoftwareSource"]
 
@@ -57,6 +58,8 @@ _FALLBACK_PACKAGE = "gstreamer1.0-libav"
 
 _DECODER_THREADS = max(1, min(4, os.cpu_count() or 1))
 """More than 4 gain little on one clip and each holds frames; with more cores several clips are decoded at once."""
+_SHORT_S = 1.0
+"""By how much a video may be shorter than its container declares and still be whole."""
 _AHEAD = 4
 """Frames that GStreamer decodes ahead, in the queue before and in the appsink after the conversion each."""
 
@@ -124,6 +127,7 @@ class SoftwareSource:
                     if not decoded.count:
                         raise plug.no_video() or error from error
                     decoded.broke_off = str(error.found or error.what)
+                decoded.declared_s = _declared_s(graph, plug)
         finally:
             plug.close()
             coded.close()
@@ -134,11 +138,11 @@ class SoftwareSource:
                 found="; ".join(graph.warnings) or None,
                 remedy="Check that it plays elsewhere.",
             )
-        self.damage = _damage(decoded, coded, layout, graph)
+        self.damage = _damage(decoded, coded, layout, graph.warnings, plug)
 
     def _frames(self, graph: Graph, plug: Autoplug, sink: Any, decoded: _Decoded) -> Iterator[Frame]:
         pts_s = 0.0
-        while (sample := graph.pull(sink)) is not None:
+        while (sample := graph.pull(sink, hopeless=lambda: plug.linked_caps is None)) is not None:
             image, duration_s = _picture(sample, decoded)
             found_s = pts_s_of(sample, absolute=plug.absolute)
             # The sample holds the buffer, which the converter could use for its next frame.
@@ -149,6 +153,7 @@ class SoftwareSource:
                 pts_s += duration_s
             frame_num = decoded.count
             decoded.count += 1
+            decoded.end_s = max(decoded.end_s, pts_s + duration_s)
             yield Frame(frame_num, pts_s, image.shape[1], image.shape[0], image)
 
 
@@ -160,11 +165,23 @@ class _Decoded:
     corrupt: int = 0
     """Frames that the decoder itself marked as broken."""
     interlaced: bool = False
+    end_s: float = 0.0
+    """When the last frame's time is over."""
+    declared_s: float | None = None
+    """When the container says that its video ends, where it says so."""
     broke_off: str = ""
     """The error that ended the decoding."""
 
 
-def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, graph: Graph) -> str | None:
+def _declared_s(graph: Graph, plug: Autoplug) -> float | None:
+    """Return the container's length, None where it need not be the video's.
+
+    A transport stream's is an estimate, and sound may go on for longer than the pictures.
+    """
+    return graph.duration_s() if plug.container in ("avi", "matroska") and not plug.others else None
+
+
+def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, warnings: list[str], plug: Autoplug) -> str | None:
     """Return what a decoded clip lacks, None where it is whole."""
     found = []
     if decoded.broke_off:
@@ -173,11 +190,14 @@ def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, graph: Graph)
         found.append(f"the file ends {layout.missing_bytes:,} bytes early; {decoded.count} frames could be decoded")
     # Of interlaced video two coded fields may make one frame.
     lost = 0 if decoded.interlaced or decoded.broke_off else coded.expected - decoded.count
+    if decoded.declared_s is not None and not found and decoded.declared_s - decoded.end_s > _SHORT_S:
+        found.append(f"its video ends at {decoded.end_s:.1f} s, where {decoded.declared_s:.1f} s are declared")
+    found.extend(f"a further video in it, {codec}, is not decoded" for codec in plug.later)
     if lost > 0:
         found.append(f"{lost} of {coded.expected} frames could not be decoded")
     if decoded.corrupt:
         found.append(f"{decoded.corrupt} frames are decoded with errors")
-    found.extend(graph.warnings)
+    found.extend(warnings)
     return "; ".join(found) or None
 
 

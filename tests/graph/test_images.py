@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facesearch_trt.errors import DecodeError
+from facesearch_trt.graph.image_size import image_size
+from facesearch_trt.graph.images import MAX_PIXELS, ImageSource
+from facesearch_trt.types import Clip, Frame
+from tests.media import number_of, numbered
+
+
+def folder_clip(folder: Path) -> Clip:
+    return Clip(folder.name, folder, "images", folder.with_name(folder.name + ".pipeline"))
+
+
+def read(folder: Path) -> tuple[list[Frame], str | None]:
+    with ImageSource(folder_clip(folder)) as source:
+        return list(source), source.damage
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".bmp", ".webp"])
+def test_reads_every_format_in_natural_order(tmp_path: Path, suffix: str) -> None:
+    for number in range(12):
+        assert cv2.imwrite(str(tmp_path / f"img{number}{suffix}"), numbered(number, (64 + number, 48)))
+    frames, damage = read(tmp_path)
+    assert [number_of(frame.image) for frame in frames] == list(range(12))
+    assert [(frame.frame_num, frame.pts_s) for frame in frames] == [(number, float(number)) for number in range(12)]
+    assert [(frame.width, frame.height) for frame in frames] == [(64 + number, 48) for number in range(12)]
+    assert all(frame.image.shape == (frame.height, frame.width, 3) for frame in frames)
+    assert not any(frame.image.flags.writeable for frame in frames)
+    assert damage is None
+
+
+def test_every_picture_becomes_bgr_of_8_bits(tmp_path: Path) -> None:
+    colour = np.full((20, 30, 3), (10, 120, 250), np.uint8)
+    pictures = {
+        "1_16bit.png": colour.astype(np.uint16) << 8,
+        "2_alpha.png": np.dstack([colour, np.full((20, 30), 128, np.uint8)]),
+        "3_grey.png": np.full((20, 30), 77, np.uint8),
+        "4_grey16.png": np.full((20, 30), 77 << 8, np.uint16),
+    }
+    for name, picture in pictures.items():
+        assert cv2.imwrite(str(tmp_path / name), picture)
+    frames, _ = read(tmp_path)
+    assert [frame.image.dtype for frame in frames] == [np.uint8] * 4
+    assert [tuple(frame.image[10, 10]) for frame in frames] == [(10, 120, 250)] * 2 + [(77, 77, 77)] * 2
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, cv2.ROTATE_180), (6, cv2.ROTATE_90_COUNTERCLOCKWISE)])
+def test_turns_pictures_upright_by_their_exif_orientation(tmp_path: Path, orientation: int, turn: int) -> None:
+    _, jpeg = cv2.imencode(".jpg", cv2.rotate(numbered(5), turn))
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tiff
+    content = jpeg.tobytes()
+    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    (tmp_path / "turned.jpg").write_bytes(content[:2] + exif + content[2:])
+    ((frame,), _) = read(tmp_path)
+    assert number_of(frame.image) == 5
+    assert (frame.width, frame.height) == (128, 96)
+
+
+def test_reports_what_it_cannot_read_and_goes_on(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), numbered(number))
+    (tmp_path / "0_text.jpg").write_text("no picture")
+    (tmp_path / "1_empty.png").touch()
+    whole = (tmp_path / "2.jpg").read_bytes()
+    (tmp_path / "3_cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "4_link.jpg").symlink_to(tmp_path / "absent")
+    (tmp_path / "5_folder.jpg").mkdir()
+    frames, damage = read(tmp_path)
+    assert [(frame.frame_num, number_of(frame.image)) for frame in frames] == [(0, 0), (1, 1), (2, 2)]
+    assert damage is not None
+    assert damage.startswith("4 of 7 images could not be read")
+    for name in ("0_text.jpg", "1_empty.png (empty)", "3_cut.jpg", "4_link.jpg (No such file"):
+        assert name in damage
+
+
+def test_a_folder_of_very_many_broken_images_has_a_short_report(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.jpg").touch()
+    cv2.imwrite(str(tmp_path / "good.png"), numbered(1))
+    _, damage = read(tmp_path)
+    assert damage is not None
+    assert damage.startswith("200 of 201")
+    assert len(damage) < 500
+
+
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DecodeError) as caught:
+        read(folder)
+    assert str(folder) in str(caught.value)
+    assert "a.jpg" in str(caught.value)
+    assert "Copy the images again" in str(caught.value)
+    with pytest.raises(DecodeError, match="No such file"):
+        read(tmp_path / "absent")
+
+
+def test_does_not_open_a_picture_that_asks_for_gigabytes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), numbered(1))
+    content = bytearray((tmp_path / "good.png").read_bytes())
+    content[16:24] = struct.pack(">II", 30_000, 30_000)
+    (tmp_path / "bomb.png").write_bytes(content)
+    frames, damage = read(tmp_path)
+    assert len(frames) == 1
+    assert damage is not None
+    assert "bomb.png (30000 × 30000 px is above the limit" in damage
+    assert MAX_PIXELS < 30_000**2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "parameters"),
+    [
+        (".jpg", []),
+        (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+        (".png", []),
+        (".bmp", []),
+        (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80]),
+        (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
+    ],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_reads_sizes_from_headers(suffix: str, parameters: list[int], channels: int) -> None:
+    picture = np.full((37, 301, channels), 128, np.uint8)
+    _, content = cv2.imencode(suffix, picture, parameters)
+    assert image_size(content.tobytes()) == (301, 37)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\xff\xff", b"BM", b"RIFF\0\0\0\0WEBP", b"GIF89a"]
+)
+def test_a_header_that_says_no_size(content: bytes) -> None:
+    assert image_size(content) is None

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from facesearch_trt.errors import InputError
+from facesearch_trt.graph.inputs import find_clips, natural_key
+
+
+def make(root: Path, *names: str) -> Path:
+    """Make empty files, and directories for names that end in a slash."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir(exist_ok=True)
+        else:
+            path.touch()
+    return root
+
+
+def test_finds_videos_and_image_folders_in_natural_order(tmp_path: Path) -> None:
+    make(tmp_path, "b10.mp4", "b9.MKV", "a/1.jpg", "c.WebM", "notes.txt", "no_images/x.txt", "old.pipeline/frame_0.png")
+    make(tmp_path, ".hidden.mp4", ".cache/1.jpg", "hidden_only/.1.jpg")
+    clips = find_clips(tmp_path)
+    assert [clip.name for clip in clips] == ["a", "b9", "b10", "c"]
+    assert [clip.kind for clip in clips] == ["images", "video", "video", "video"]
+    assert [clip.source for clip in clips] == [tmp_path / name for name in ("a", "b9.MKV", "b10.mp4", "c.WebM")]
+    assert clips[1].output == tmp_path / "b9.pipeline"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts"])
+def test_takes_one_video(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path, f"one{suffix}", "two.mp4")
+    (clip,) = find_clips(tmp_path / f"one{suffix}")
+    assert (clip.name, clip.kind, clip.output) == ("one", "video", tmp_path / "one.pipeline")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".PNG", ".bmp", ".webp"])
+def test_takes_one_image_folder_and_writes_beside_it(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path, f"party/1{suffix}", "party/notes/x.txt")
+    (clip,) = find_clips(tmp_path / "party")
+    assert (clip.name, clip.kind, clip.source) == ("party", "images", tmp_path / "party")
+    assert clip.output == tmp_path / "party.pipeline"
+
+
+def test_the_current_directory_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make(tmp_path / "party", "1.png"))
+    (clip,) = find_clips(Path())
+    assert (clip.name, clip.output) == ("party", tmp_path / "party.pipeline")
+
+
+def test_takes_results_with_the_clip_beside_them(tmp_path: Path) -> None:
+    make(tmp_path, "one.mp4", "one.pipeline/", "two/1.jpg", "two.pipeline/", "three.pipeline/", "three/x.txt")
+    (one,) = find_clips(tmp_path / "one.pipeline")
+    (two,) = find_clips(tmp_path / "two.pipeline")
+    (three,) = find_clips(tmp_path / "three.pipeline")
+    assert one == find_clips(tmp_path / "one.mp4")[0]
+    assert (two.kind, two.source) == ("images", tmp_path / "two")
+    assert (three.name, three.source, three.output) == ("three", None, tmp_path / "three.pipeline")
+
+
+@pytest.mark.parametrize("names", [("a.mp4", "a.mkv"), ("a.mp4", "a/1.jpg"), ("a.mp4", "a.MP4")])
+def test_two_clips_with_the_same_results_are_an_error_that_names_both(tmp_path: Path, names: tuple[str, str]) -> None:
+    make(tmp_path, *names, "other.mp4", "a.pipeline/")
+    for path in (tmp_path, tmp_path / "a.pipeline"):
+        with pytest.raises(InputError) as caught:
+            find_clips(path)
+        message = str(caught.value)
+        assert str(tmp_path / names[0]) in message
+        assert str(tmp_path / names[1].split("/")[0]) in message
+        assert "a.pipeline" in message
+        assert "Rename" in message
+
+
+def test_same_name_without_images_is_no_conflict(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", "a/notes.txt")
+    assert [clip.name for clip in find_clips(tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize("names", [("v.mp4", "loose.jpg"), ("folder/1.jpg", "loose.jpg")])
+def test_loose_images_beside_clips_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, str]
+) -> None:
+    make(tmp_path, *names)
+    with caplog.at_level(logging.WARNING):
+        assert len(find_clips(tmp_path)) == 1
+    assert str(tmp_path) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("absent", ("absent", "does not exist")),
+        ("empty/", ("empty", "holds no clip", ".mp4", "Put videos")),
+        ("notes.txt", ("notes.txt", "not a video", ".mp4")),
+        ("one.jpg", ("one.jpg", "Give the directory")),
+    ],
+)
+def test_unusable_paths_say_what_to_do(tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
+    if name != "absent":
+        make(tmp_path, name)
+    with pytest.raises(InputError) as caught:
+        find_clips(tmp_path / name)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_links_and_pipes_are_not_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "good.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with caplog.at_level(logging.WARNING):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["good"]
+    assert "link.mp4" in caplog.text
+    assert "pipe.mp4" in caplog.text
+    with pytest.raises(InputError, match="regular file"):
+        find_clips(tmp_path / "pipe.mp4")
+
+
+def test_links_to_videos_keep_their_own_name(tmp_path: Path) -> None:
+    make(tmp_path, "store/original.mp4", "root/")
+    (tmp_path / "root" / "named.mp4").symlink_to(tmp_path / "store" / "original.mp4")
+    (clip,) = find_clips(tmp_path / "root")
+    assert (clip.name, clip.output) == ("named", tmp_path / "root" / "named.pipeline")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_directory_is_an_error(tmp_path: Path) -> None:
+    root = make(tmp_path / "root", "a.mp4")
+    root.chmod(0)
+    try:
+        with pytest.raises(InputError, match="Permission denied"):
+            find_clips(root)
+    finally:
+        root.chmod(0o700)
+
+
+def test_looks_into_each_folder_only_until_its_first_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"folder/{number}.jpg" for number in range(50)))
+    looked_at = 0
+    scandir = os.scandir
+
+    class Counting:
+        def __init__(self, path: Path) -> None:
+            self._entries = scandir(path)
+
+        def __enter__(self) -> Counting:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+        def __iter__(self) -> Counting:
+            return self
+
+        def __next__(self) -> os.DirEntry[str]:
+            nonlocal looked_at
+            looked_at += 1
+            return next(self._entries)
+
+    monkeypatch.setattr(os, "scandir", Counting)
+    assert len(find_clips(tmp_path)) == 1
+    assert looked_at <= 3
+
+
+def test_natural_order() -> None:
+    names = ["b", "a10", "a2", "A1", "a02", "10", "9", "", "a", "a2b", "²"]
+    assert sorted(names, key=natural_key) == ["", "9", "10", "a", "A1", "a02", "a2", "a2b", "a10", "b", "²"]
