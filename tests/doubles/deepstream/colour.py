@@ -48,12 +48,11 @@ def rgba(nv12: np.ndarray, width: int, height: int, matrix: str) -> np.ndarray:
     """
     of_luma, of_u, of_v = _tables(matrix)
     chroma = nv12[height:].reshape(-1, nv12.shape[1] // 2, 2)
-    rows, columns = np.arange(height) // 2, np.arange(width) // 2
-    sums = of_u[chroma[:, :, 0]] + of_v[chroma[:, :, 1]]
-    made = of_luma[nv12[:height, :width]][:, :, None] + sums[rows][:, columns]
-    picture = np.full((height, width, 4), 255, np.uint8)
-    picture[:, :, :3] = np.clip(made, -128, 127) + 128
-    return picture
+    made = np.take(of_u, chroma[:, :, 0], axis=0) + np.take(of_v, chroma[:, :, 1], axis=0)
+    made = made.repeat(2, axis=0)[:height].repeat(2, axis=1)[:, :width]
+    made += np.take(of_luma, nv12[:height, :width])[:, :, None]
+    np.clip(made, 0, 255, out=made)
+    return cv2.cvtColor(made.astype(np.uint8), cv2.COLOR_RGB2RGBA)
 
 
 @functools.cache
@@ -70,7 +69,9 @@ def _tables(matrix: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     def table(factor: float) -> np.ndarray:
         return (byte * round(factor) >> 16).astype(np.int16)
 
-    return table(255 / 219 * 256), *(np.stack([table(factor) for factor in row], 1) for row in (of_u, of_v))
+    return table(255 / 219 * 256) + np.int16(128), *(
+        np.stack([table(factor) for factor in row], 1) for row in (of_u, of_v)
+    )
 
 
 def scaled(nv12: np.ndarray, width: int, height: int, to: tuple[int, int]) -> np.ndarray:

@@ -157,15 +157,26 @@ class Nvmm(Gst.Element):
         super().__init__()
         self.sink = Gst.Pad.new_from_template(self.TEMPLATES["sink"], "sink")
         self.src = Gst.Pad.new_from_template(self.TEMPLATES["src"], "src")
-        self.sink.set_chain_function_full(lambda pad, parent, buffer: self.src.push(buffer))
+        self.sink.set_chain_function_full(lambda pad, parent, buffer: self._chain(buffer))
         self.sink.set_event_function_full(self._event)
         self.sink.set_query_function_full(self._query)
         self.add_pad(self.sink)
         self.add_pad(self.src)
+        self._width = 0
+        self._count = 0
+
+    def _chain(self, buffer: Any) -> Any:
+        self._count += 1
+        if self._width == STATE.stalling_width and self._count > 2:
+            return Gst.FlowReturn.OK
+        return self.src.push(buffer)
 
     def _event(self, pad: Any, parent: Any, event: Any) -> bool:
+        if event.type == Gst.EventType.EOS and self._width == STATE.stalling_width:
+            return True
         if event.type == Gst.EventType.CAPS:
             caps = event.parse_caps().copy()
+            self._width = caps.get_structure(0).get_value("width")
             caps.set_features(0, Gst.CapsFeatures.from_string("memory:NVMM"))
             return self.src.push_event(Gst.Event.new_caps(caps))
         return self.src.push_event(event)

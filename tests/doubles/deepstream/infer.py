@@ -19,7 +19,7 @@ from .contract import contract
 from .elements import Checked, answered, guarded, properties_of
 from .infer_config import read_config
 from .memory import Batch, Layer, Surface, TensorPool, Tensors, batch_of
-from .rules import violation
+from .rules import STATE, violation
 
 
 def write_engine(path: Path, onnx: Path, width: int, height: int, max_batch: int) -> Path:
@@ -95,6 +95,9 @@ class Infer(Checked, Gst.Element):
         batch = batch_of(hash(buffer))
         if batch is None:
             raise violation("nvinfer wants batched buffers of nvstreammux")
+        if STATE.infer_fails_after is not None and self._batches >= STATE.infer_fails_after:
+            self.fail("Failed to queue input batch for inferencing")
+            return Gst.FlowReturn.ERROR
         interval = self._config["interval"]
         tensors = []
         if self._batches % (interval + 1) == 0:

@@ -28,8 +28,12 @@ class State:
     eos_late: bool = False
     """Post ``stream-eos`` only when a stream's last frame has been pushed; otherwise at once, before its last frames.
     """
+    stalling_width: int = 0
+    """Decoders of pictures this wide give two and then nothing more, not even an end."""
     swallow: set[int] = field(default_factory=set)
-    """Pads of the mux whose frames are taken and never pushed: a mux that drops."""
+    """Pads of the mux of whose frames every third is taken and never pushed: a mux that drops."""
+    infer_fails_after: int | None = None
+    """nvinfer reports an error after so many batches."""
     batches: list[tuple[int, ...]] = field(default_factory=list)
     """The pads of every batch that the mux pushed, in order."""
 
