@@ -118,8 +118,8 @@ def curve_picture(result: Calibration, title: str) -> Array:
 
     width, height, left, right, top, bottom = 1000, 620, 90, 30, 60, 80
     picture = np.full((height, width, 3), 255, np.uint8)
-    low = float(min(result.same[0], np.quantile(result.strangers, 0.5)))
-    high = float(max(result.similarity_strict, np.quantile(result.same, 0.9)))
+    low = min(float(result.same[0]), float(np.median(result.strangers)))
+    high = max(result.similarity_strict, float(np.median(result.same)))
     span = max(high - low, 1e-3)
     low, high = max(low - 0.05 * span, -1.0), min(high + 0.05 * span, 1.0)
     floor = min(1e-4, 0.5 / len(result.strangers))

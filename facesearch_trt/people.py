@@ -20,7 +20,6 @@ from .identity.persons import Change, carry_ids, match_rows
 from .people_files import (
     NAMES_FILE,
     PEOPLE_FILE,
-    STATE_FILE,
     NamedPerson,
     State,
     append_log,
@@ -29,13 +28,13 @@ from .people_files import (
     read_names,
     read_people_table,
     read_state,
-    state_bytes,
     table_bytes,
+    write_state,
     write_whole,
 )
 from .types import Array
 
-__all__ = ["PeopleSummary", "known_people", "resolve", "update_people"]
+__all__ = ["PeopleSummary", "known_people", "resolve", "seen_together", "update_people"]
 
 _log = logging.getLogger(__name__)
 _VERSION = 1
@@ -102,7 +101,7 @@ def update_people(
             write_whole(root / DECISIONS_FILE, save_decisions(decisions))
         _write(root, state, names)
         state.stamp = _stamp(root, {clip.clip: clip.fingerprint for clip in clips}, state.similarities, gallery)
-        write_whole(root / STATE_FILE, state_bytes(state))
+        write_state(root, state)
         summary.clips, summary.people, summary.named = len(clips), len(set(state.person_ids.tolist())), len(names)
         summary.changed = True
         return summary
@@ -111,7 +110,7 @@ def update_people(
 def known_people(root: Path, state: State | None = None) -> set[int]:
     """Return every person_id that was ever given in a ROOT. Raises TableError."""
     if state is None:
-        state = read_state(root)
+        state = read_state(root, head=True)
     if state is not None:
         return set(range(state.next_id))
     given = set(read_people_table(root).values())
@@ -388,3 +387,18 @@ def _write(root: Path, state: State, names: list[NamedPerson]) -> None:
         lines = ((n.person_id, n.name, "" if n.similarity is None else f"{n.similarity:.4f}", n.source) for n in names)
         write_whole(root / NAMES_FILE, table_bytes(("person_id", "name", "similarity", "source"), lines))
     write_whole(root / PEOPLE_FILE, table_bytes(("clip", "face_id", "person_id", "similarity"), table))
+
+
+def seen_together(root: Path, people: Sequence[int]) -> list[tuple[int, int, str]]:
+    """Return which of some people were seen in one frame, and in which clip."""
+    state = read_state(root)
+    if state is None:
+        return []
+    found, start, wanted = [], 0, set(people)
+    for clip in state.clips:
+        ids = state.person_ids[start : start + len(clip.face_ids)]
+        start += len(clip.face_ids)
+        for one, other in ids[clip.conflicts].tolist() if len(clip.conflicts) else []:
+            if one != other and {one, other} <= wanted:
+                found.append((one, other, clip.clip))
+    return found

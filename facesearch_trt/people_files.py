@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -37,8 +37,8 @@ __all__ = [
     "read_names",
     "read_people_table",
     "read_state",
-    "state_bytes",
     "table_bytes",
+    "write_state",
     "write_whole",
 ]
 
@@ -174,15 +174,30 @@ def append_log(root: Path, changes: Iterable[Change], why: str) -> None:
         write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in rows + new)))
 
 
-def state_bytes(state: State) -> bytes:
-    """Return the content of ``.people.npz``."""
-    clips, buffer = state.clips, io.BytesIO()
+def write_state(root: Path, state: State) -> None:
+    """Write ``.people.npz``. Raises StoreError."""
+    path = root / STATE_FILE
+    temporary = path.with_name(f"{STATE_FILE}.partial")
+    with storing(root):
+        try:
+            # Straight to the disk: with a million people it holds gigabytes.
+            with temporary.open("wb") as file:
+                _save(file, state)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _save(file: BinaryIO, state: State) -> None:
+    clips = state.clips
     dimension = max((clip.vectors.shape[1] for clip in clips), default=1)
     starts = np.cumsum([0, *(len(clip.face_ids) for clip in clips)])
     vectors = [clip.vectors for clip in clips if len(clip.face_ids)]
     # Names as bytes: they need not be valid text.
     np.savez(
-        buffer,
+        file,
         format=np.int64(_FORMAT),
         stamp=np.array(state.stamp),
         model=np.array(state.model),
@@ -202,23 +217,23 @@ def state_bytes(state: State) -> bytes:
         gone_ids=np.array(sorted(state.gone), np.int64),
         gone=_joined([state.gone[person][None] for person in sorted(state.gone)], np.zeros((0, dimension), np.float32)),
     )
-    return buffer.getvalue()
 
 
 def _joined(parts: list[Array], nothing: Array) -> Array:
     return np.concatenate(parts) if parts else nothing
 
 
-def read_state(root: Path, *, stamp: str | None = None) -> State | None:
+def read_state(root: Path, *, stamp: str | None = None, head: bool = False) -> State | None:
     """Return what is remembered of the last grouping; None, with a logged warning where there is a damaged file, if
     nothing.
 
-    With ``stamp``, the rest is read only where the stamp is another one; else its clips and arrays are empty.
+    With ``stamp``, the rest is read only where the stamp is another one; else, and with ``head``, its clips and arrays
+    are empty.
     """
     path = root / STATE_FILE
     try:
         with np.load(path, allow_pickle=False) as content:
-            return _state(content, stamp)
+            return _state(content, stamp, head)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
@@ -226,7 +241,7 @@ def read_state(root: Path, *, stamp: str | None = None) -> State | None:
         return None
 
 
-def _state(content: Any, stamp: str | None) -> State:
+def _state(content: Any, stamp: str | None, head_only: bool) -> State:
     if int(content["format"]) != _FORMAT:
         raise ValueError(f"format {int(content['format'])}")
     similarities = content["similarities"]
@@ -236,7 +251,7 @@ def _state(content: Any, stamp: str | None) -> State:
         "similarities": (float(similarities[0]), float(similarities[1])),
         "next_id": int(content["next_id"]),
     }
-    if head["stamp"] == stamp:
+    if head_only or head["stamp"] == stamp:
         return State(**head, clips=[], person_ids=np.zeros(0, np.int64), gone={})
     raw = content["clips"].tobytes()
     names = raw.decode(**_ENCODING).split("\0") if len(content["fingerprints"]) else []

@@ -22,6 +22,10 @@ _COMMANDS = {
     "demo": "demo",
     "models": "models",
     "config": "config",
+    "build": "build",
+    "people": "people",
+    "calibrate": "calibrate",
+    "eval": "evaluate",
 }
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""

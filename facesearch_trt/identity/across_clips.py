@@ -23,6 +23,12 @@ _ATTACH = 1.45
 """Evidence from which somebody without a trusted face is a known person."""
 _MARGIN = 0.25
 """How much nearer that person has to be than the next one."""
+_STRANGER_MARGIN = 0.15
+"""How much more alike than a known stranger somebody has to be."""
+_GHOST = 1.7
+"""Evidence above which a stranger says nothing of how alike strangers look."""
+_CHUNK = 65_536
+"""Pairs whose similarity is computed at once."""
 _PHOTO_DEVIATIONS = 3.09
 """Standard normal quantile at which ``similarity`` is calibrated; see SimilarityScale."""
 
@@ -79,21 +85,41 @@ def people_of_all_clips(
     rows = np.flatnonzero(sure)
     place = np.full(count, -1, np.int64)
     place[rows] = np.arange(len(rows))
+    scale = SimilarityScale.of(similarity, similarity_strict)
     pairs = place[appearances.conflicts.reshape(-1, 2)]
     found = link(
-        appearances.vectors[rows],
+        appearances.vectors if len(rows) == count else appearances.vectors[rows],
         np.sqrt(appearances.weights[rows]),
         pairs[(pairs >= 0).all(axis=1)],
         lambda groups: similarity_needed(groups, similarity, similarity_strict),
+        own_needs=_own_needs(appearances, scale)[rows],
         groups=start[rows],
     )
     people = np.full(count, -1, np.int64)
     people[rows] = found
-    _attach(appearances, people, SimilarityScale.of(similarity, similarity_strict), similarity, similarity_strict)
+    _attach(appearances, people, scale, similarity, similarity_strict)
     _, first, inverse = np.unique(people, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return np.asarray(rank[inverse])
+
+
+def _own_needs(appearances: Appearances, scale: SimilarityScale) -> Array:
+    """Return float32 [N]: a row has to be more like others than it is like somebody that it is known not to be.
+
+    Faces in the dark or out of focus look alike whoever they are; those seen together show by how much.
+    """
+    needs = np.full(len(appearances.vectors), -1, np.float32)
+    pairs = appearances.conflicts.reshape(-1, 2)
+    pairs = pairs[appearances.trusted[pairs].all(axis=1)]
+    for start in range(0, len(pairs), _CHUNK):
+        one, other = pairs[start : start + _CHUNK].T
+        likeness = np.einsum("ij,ij->i", appearances.vectors[one], appearances.vectors[other])
+        # So alike: a mirror, a screen, or the same person twice while a dissolve lasts.
+        need = np.where(scale(likeness) > _GHOST, -1, likeness + _STRANGER_MARGIN * (scale.same - scale.strangers))
+        np.maximum.at(needs, one, need.astype(np.float32))
+        np.maximum.at(needs, other, need.astype(np.float32))
+    return np.minimum(needs, np.float32(_cosine(scale, _MOST)))
 
 
 def _attach(

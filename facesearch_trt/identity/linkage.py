@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,15 +24,16 @@ def link(
     conflicts: Array,
     need: Callable[[int], float],
     *,
+    own_needs: Array | None = None,
     groups: Array | None = None,
     pairs: Callable[..., tuple[Array, Array, Array]] = similar_pairs,
 ) -> Array:
     """Group vectors that are similar enough on average.
 
-    Two groups merge where each is the other's nearest that it may join: for average linkage that gives what merging
-    the nearest pair of all, again and again, gives (Murtagh 1983), and many pairs merge at once. The similarity of two
-    groups is the weighted average of their members' dot products, which is the dot product of their weighted means.
-    The result does not depend on the order of the vectors, but for exact ties.
+    Two groups merge where each is the other's nearest that it may join, measured from what they need: for average
+    linkage that gives what merging the nearest pair of all, again and again, gives (Murtagh 1983), and many pairs merge
+    at once. The similarity of two groups is the weighted average of their members' dot products, which is the dot
+    product of their weighted means. The result does not depend on the order of the vectors, but for exact ties.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ def link(
     conflicts: int64 [C, 2], rows that are never in one group.
     need: from the number of groups that there are to the least similarity at which two of them are one; it may grow
     with the number.
+    own_needs: float32 [N], what a row needs at least; a group needs the weighted average of its rows'. None: nothing.
     groups: int64 [N], rows of one number start as one group; None: each row is one.
     pairs: finds the candidates; see :func:`similar_pairs`.
 
@@ -51,25 +54,26 @@ def link(
     _, label = np.unique(start, return_inverse=True)
     count = int(label.max()) + 1
     weighted = np.asarray(weights, np.float32)
-    if count == len(vectors):
-        order = np.argsort(label)
-        sums, total = (vectors * weighted[:, None])[order], weighted[order]
+    if count == len(vectors) and (label[:-1] < label[1:]).all():
+        # Each row is a group, in order; millions of vectors are not copied more often than they have to be.
+        sums, total = vectors * weighted[:, None], weighted.copy()
     else:
         sums, total = _totals(vectors, weighted, label, count)
+    own = np.full(len(vectors), -1, np.float32) if own_needs is None else np.asarray(own_needs, np.float32)
+    needs = np.bincount(label, weights=own * weighted, minlength=count).astype(np.float32)
+    del vectors
     enemies = label[conflicts.reshape(-1, 2)]
     search = 0
     while True:
         least = need(len(total))
-        means = sums / total[:, None]
         probes = _PROBES[min(search, len(_PROBES) - 1)]
-        one, other, value = pairs(means, least, probes=probes, seed=search)
-        del means
-        into = _merge_all(sums, total, enemies, (one, other, value), least)
+        one, other, value = pairs(sums, least, scale=1 / total, probes=probes, seed=search)
+        into = _merge_all(_Groups(sums, total, needs, np.float32(least)), enemies, (one, other, value))
         alive, compact = np.unique(into, return_inverse=True)
         last = len(total) <= EXACT_UP_TO or search >= len(_PROBES) - 1
         before = len(total)
         if len(alive) < before:
-            sums, total = sums[alive], total[alive]
+            sums, total, needs = sums[alive], total[alive], needs[alive]
             label, enemies = compact[label], compact[enemies]
         search += 1
         # Few more would be found by another search over lists.
@@ -85,16 +89,47 @@ def _totals(vectors: Array, weights: Array, label: Array, count: int) -> tuple[A
     return sums, np.add.reduceat(weights[order], starts)
 
 
-def _merge_all(sums: Array, total: Array, enemies: Array, edges: tuple[Array, Array, Array], least: float) -> Array:
-    """Merge along the edges until none is left; sums and weights of merged groups are added up in place.
+@dataclass(slots=True)
+class _Groups:
+    sums: Array
+    """float32 [G, D]: weighted sums of the vectors."""
+    total: Array
+    """float32 [G]: sums of the weights."""
+    needs: Array
+    """float32 [G]: weighted sums of what the rows need."""
+    least: np.float32
+    """What every group needs."""
+
+    def add(self, stays: Array, goes: Array) -> None:
+        for part in (self.sums, self.total, self.needs):
+            part[stays] += part[goes]
+
+    def similarities(self, one: Array, other: Array) -> Array:
+        result = np.empty(len(one), np.float32)
+        for start in range(0, len(one), _CHUNK):
+            a, b = one[start : start + _CHUNK], other[start : start + _CHUNK]
+            dots = np.einsum("ij,ij->i", self.sums[a], self.sums[b])
+            result[start : start + _CHUNK] = dots / (self.total[a] * self.total[b])
+        return result
+
+    def excess(self, one: Array, other: Array, similarity: Array) -> Array:
+        """Return by how much pairs of groups are more alike than they need to be."""
+        need = np.maximum(self.needs / self.total, self.least)
+        return np.asarray(similarity - np.maximum(need[one], need[other]))
+
+
+def _merge_all(groups: _Groups, enemies: Array, edges: tuple[Array, Array, Array]) -> Array:
+    """Merge along the edges until none is left; merged groups are added up in place.
 
     Returns int64 [G]: the group that each became part of.
     """
-    count = len(total)
+    count = len(groups.total)
     into = np.arange(count)
     one, other, value = edges
     banned = _keys(enemies[:, 0], enemies[:, 1], count)
+    value = groups.excess(one, other, value)
     keep = ~_among(_keys_unsorted(one, other, count), banned)
+    keep &= value >= 0
     one, other, value = one[keep], other[keep], value[keep]
     while len(one):
         best = np.full(count, -np.inf, np.float32)
@@ -103,8 +138,7 @@ def _merge_all(sums: Array, total: Array, enemies: Array, edges: tuple[Array, Ar
         mutual = np.flatnonzero((value == best[one]) & (value == best[other]))
         mutual = mutual[_matching(one[mutual], other[mutual])]
         stays, goes = one[mutual], other[mutual]
-        sums[stays] += sums[goes]
-        total[stays] += total[goes]
+        groups.add(stays, goes)
         step = np.arange(count)
         step[goes] = stays
         into = step[into]
@@ -120,8 +154,9 @@ def _merge_all(sums: Array, total: Array, enemies: Array, edges: tuple[Array, Ar
         _, first = np.unique(low * count + high, return_index=True)
         one, other, value, changed = low[first], high[first], value[first], changed[first]
         again = np.flatnonzero(changed)
-        value[again] = _similarities(sums, total, one[again], other[again])
-        keep = value >= least
+        a, b = one[again], other[again]
+        value[again] = groups.excess(a, b, groups.similarities(a, b))
+        keep = value >= 0
         one, other, value = one[keep], other[keep], value[keep]
     return into
 
@@ -136,15 +171,6 @@ def _matching(one: Array, other: Array) -> Array:
             used |= {a, b}
             chosen.append(place)
     return np.array(chosen, np.int64)
-
-
-def _similarities(sums: Array, total: Array, one: Array, other: Array) -> Array:
-    result = np.empty(len(one), np.float32)
-    for start in range(0, len(one), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        dots = np.einsum("ij,ij->i", sums[one[part]], sums[other[part]])
-        result[part] = dots / (total[one[part]] * total[other[part]])
-    return result
 
 
 def _keys_unsorted(one: Array, other: Array, count: int) -> Array:

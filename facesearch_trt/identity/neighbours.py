@@ -21,7 +21,7 @@ _HELD = 24_000_000
 
 
 def similar_pairs(
-    vectors: Array, least: float, *, most: int = 24, probes: int = 4, seed: int = 0
+    vectors: Array, least: float, *, scale: Array | None = None, most: int = 24, probes: int = 4, seed: int = 0
 ) -> tuple[Array, Array, Array]:
     """Return pairs of rows whose dot product is ``least`` or more.
 
@@ -32,13 +32,14 @@ def similar_pairs(
 
     Parameters
     ----------
-    vectors: float32 [N, D], not longer than 1.
+    vectors: float32 [N, D].
+    scale: float32 [N], each vector is taken times its scale, so that no scaled copy of millions is needed; None for 1.
     most: pairs per vector that are kept, the nearest ones; a pair stays if either of the two keeps it.
 
     Returns the smaller row int64 [P], the larger row int64 [P], and the similarity float32 [P], without repetition.
     """
     count = len(vectors)
-    found = _Found(count, most)
+    found = _Found(count, most, scale)
     if count <= EXACT_UP_TO:
         for start in range(0, count, _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, count))
@@ -61,8 +62,8 @@ def similar_pairs(
 class _Found:
     """Collects pairs; of each row's only the best ``most`` stay."""
 
-    def __init__(self, count: int, most: int) -> None:
-        self._count, self._most = count, most
+    def __init__(self, count: int, most: int, scale: Array | None) -> None:
+        self._count, self._most, self._scale = count, most, scale
         self._parts: list[tuple[Array, Array, Array]] = []
         self._held = 0
 
@@ -71,6 +72,9 @@ class _Found:
         if not len(rows) or not len(columns):
             return
         block = vectors[rows] @ vectors[columns].T
+        if self._scale is not None:
+            block *= self._scale[rows][:, None]
+            block *= self._scale[columns]
         able = block >= least
         able &= rows[:, None] != columns[None]
         crowded = np.flatnonzero(able.sum(axis=1) > self._most)
