@@ -178,7 +178,7 @@ def _paint(canvas: Array, owner: Array, actor: Actor, time: float, rank: int) ->
     share = (time - first) / max(last - first, 1e-9)
     swing = np.sin(2 * np.pi * (time / 60 + actor.phase))
     matrix, face = _placing(actor, x, y, size, swing)
-    left, top, right, bottom = _bounds(actor.portrait.image.shape, face, matrix, width, height)
+    left, top, right, bottom = _bounds(actor.portrait.image.shape, matrix, width, height)
     if right - left < 2 or bottom - top < 2:
         return _moved(face, matrix)
     local = matrix.copy()
@@ -216,7 +216,7 @@ def _moved(box: Box, matrix: Array) -> Box:
     return (*(middle - half).tolist(), *(middle + half).tolist())
 
 
-def _bounds(shape: tuple[int, ...], face: Box, matrix: Array, width: int, height: int) -> tuple[int, int, int, int]:
+def _bounds(shape: tuple[int, ...], matrix: Array, width: int, height: int) -> tuple[int, int, int, int]:
     corners = np.array([[0, 0, 1], [shape[1], 0, 1], [0, shape[0], 1], [shape[1], shape[0], 1]]) @ matrix.T
     low = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
     high = np.minimum(np.ceil(corners.max(axis=0)), [width, height]).astype(int)

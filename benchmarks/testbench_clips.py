@@ -7,16 +7,15 @@ PHOTOS has a directory per person with photos of one face each. OUT gets the cli
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 try:
-    from testbench import Actor, Array, Backdrop, Key, Portrait, Scene
+    from testbench import Actor, Backdrop, Key, Portrait, Scene
 except ImportError:
-    from benchmarks.testbench import Actor, Array, Backdrop, Key, Portrait, Scene
+    from benchmarks.testbench import Actor, Backdrop, Key, Portrait, Scene
 
 Random = np.random.Generator
 
@@ -75,7 +74,8 @@ def talk(
     """Shots of one to three people of a small cast, at different distances, with cuts, dissolves and fades."""
     names = [str(name) for name in rng.permutation(sorted(people))[:cast]]
     sets = [backdrop(rng, width, height, darkness=float(rng.uniform(0.4, 1.0))) for _ in range(3)]
-    scenes = []
+    scenes: list[Scene] = []
+    here = 0
     for shot in range(shots):
         seen = rng.permutation(names)[: int(rng.integers(1, 4))] if shot else np.array(names[:3])
         length = int(rng.integers(20, 50))
@@ -91,8 +91,11 @@ def talk(
                 for t, d, g in zip(np.linspace(0, length, 4), drift, grow, strict=True)
             )
             actors.append(Actor(_one(people[str(name)], rng), keys, depth=float(place), **_looks(rng)))  # type: ignore[arg-type]
+        # A jump cut stays in its set; pictures that are mixed are of two sets.
         enter = str(rng.choice(["cut", "cut", "cut", "dissolve", "fade"]))
-        scenes.append(Scene(length, sets[int(rng.integers(3))], tuple(actors), enter=enter))  # type: ignore[arg-type]
+        if enter != "cut" or rng.random() < 0.8:
+            here = (here + int(rng.integers(1, 3))) % 3
+        scenes.append(Scene(length, sets[here], tuple(actors), enter=enter))  # type: ignore[arg-type]
     return scenes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..errors import IdentityError
 from ..types import Array, Frame
+from .collect import TrackCollector
 from .deep_sort import TrackerSettings
 from .describe import TrackDescription, face_trust, face_weights
 from .scale import SimilarityScale, unit
@@ -17,9 +17,6 @@ from .track import FaceTracker
 from .within_clip import people_of_clip
 
 __all__ = ["Identities", "IdentityBuilder", "TrackSummary", "identify"]
-
-_BEST_FACES = 5
-"""Faces kept per track, at most NN_BUDGET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,7 @@ class IdentityBuilder:
         self._settings = settings
         self._scale = scale
         self._tracker = FaceTracker(settings, scale)
-        self._of_face = array("i")
-        self._tracks: dict[int, TrackDescription] = {}
-        self._conflicts: set[tuple[int, int]] = set()
-        self._together: tuple[int, ...] = ()
+        self._collector = TrackCollector(scale)
 
     def add(self, frame: Frame) -> None:
         """Add the next frame, also where it has no faces.
@@ -92,57 +86,28 @@ class IdentityBuilder:
         embeddings = np.zeros((0, 1), np.float32) if faces.embeddings is None else unit(faces.embeddings)
         trusted, weights = face_trust(faces), face_weights(faces)
         numbers = self._tracker.update(frame, embeddings, trusted)
-        keep = min(_BEST_FACES, self._settings.nn_budget)
-        for face, number in enumerate(numbers.tolist()):
-            row = len(self._of_face)
-            track = self._tracks.get(number)
-            if track is None:
-                track = self._tracks[number] = TrackDescription.start(number, frame, face, row)
-            track.add(
-                frame,
-                face,
-                row,
-                embedding=embeddings[face],
-                weight=float(weights[face]),
-                trusted=bool(trusted[face]),
-                keep=keep,
-            )
-            self._of_face.append(number)
-        self._note_conflicts(tuple(sorted(numbers.tolist())))
-
-    def _note_conflicts(self, together: tuple[int, ...]) -> None:
-        # Most frames hold the same tracks as the one before.
-        if together != self._together and len(together) > 1:
-            self._conflicts.update((a, b) for place, a in enumerate(together) for b in together[place + 1 :])
-        self._together = together
+        self._collector.add(frame, numbers, embeddings, weights, trusted)
 
     def finish(self) -> Identities:
         """Return who is who. Nothing may be added afterwards."""
-        tracks = list(self._tracks.values())
-        place = {track.number: row for row, track in enumerate(tracks)}
-        conflicts = sorted((place[a], place[b]) for a, b in self._conflicts)
+        tracks, of_face, conflicts = self._collector.finish()
         people = people_of_clip(tracks, conflicts, self._scale, self._settings.max_age)
-        person_of = np.full(max(place, default=-1) + 1, -1, np.int32)
-        for track, person in zip(tracks, people.tolist(), strict=True):
-            person_of[track.number] = person
-        of_face = np.array(self._of_face, np.int32)
         summaries = [_summary(track, person) for track, person in zip(tracks, people.tolist(), strict=True)]
-        return Identities(of_face, person_of[of_face] if len(of_face) else of_face.copy(), summaries)
+        return Identities(of_face, people[of_face], summaries)
 
 
 def _summary(track: TrackDescription, person: int) -> TrackSummary:
-    best = tuple(-row for _, row, _ in sorted(track.best, reverse=True, key=lambda one: one[:2]))
     return TrackSummary(
-        track.number,
-        person,
-        track.shot,
-        track.first_frame,
-        track.last_frame,
-        track.faces,
-        track.trusted,
-        track.weight,
-        track.mean,
-        best,
+        track_id=track.number,
+        face_id=person,
+        shot=track.shot,
+        first_frame=track.first_frame,
+        last_frame=track.last_frame,
+        faces=track.faces,
+        trusted=track.trusted,
+        weight=track.weight,
+        embedding=track.mean,
+        best_rows=track.best_rows,
     )
 
 

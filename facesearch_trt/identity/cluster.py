@@ -94,7 +94,7 @@ class _Clusters:
         """Return by how much the similarity of two clusters exceeds what they need."""
         weights = self._weights[one], self._weights[other]
         similarity = float(self._sums[one] @ self._sums[other]) / (weights[0] * weights[1])
-        return similarity - max(self._needs[one] / weights[0], self._needs[other] / weights[1])
+        return float(similarity - max(self._needs[one] / weights[0], self._needs[other] / weights[1]))
 
     def _merge(self, one: int, other: int) -> int:
         new = len(self._parent)
@@ -126,9 +126,9 @@ class _Clusters:
         pairs: dict[tuple[int, int], None] = {}
         for start in range(0, len(nodes), _BLOCK):
             block = means[start : start + _BLOCK] @ means.T
-            for row, values in enumerate(block):
+            for row, similarities in enumerate(block):
                 node = int(nodes[start + row])
-                values -= np.maximum(needs, needs[start + row])
+                values = similarities - np.maximum(needs, needs[start + row])
                 values[start + row] = -np.inf
                 values[[place[enemy] for enemy in self._enemies[node]]] = -np.inf
                 able = np.flatnonzero(values >= -1e-6)

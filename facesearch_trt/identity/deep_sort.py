@@ -34,7 +34,7 @@ class TrackerSettings:
     n_init: int
     """Faces that make a track certain."""
     nn_budget: int
-    """Largest number of faces, the best ones, that are kept to describe a track."""
+    """Number of its latest faces that a track's appearance is averaged over while it is followed."""
 
 
 _RANGES: dict[str, tuple[type, float, float]] = {

@@ -17,6 +17,8 @@ _LEAST_SIZE_PX = 40.0
 at 32 px)."""
 _LEAST_SHARPNESS = 0.2
 _LEAST_FRONTAL = 0.15
+_BEST_FACES = 5
+"""Faces of a track whose rows are kept."""
 
 
 def face_weights(faces: FaceBatch) -> Array:
@@ -61,9 +63,8 @@ class TrackDescription:
     """Sum of the weights of its faces."""
     total: Array | None = None
     """float32 [D]: weighted sum of unit embeddings."""
-    best: list[tuple[float, int, Array]] = field(default_factory=list)
-    """Heap of (weight, row, unit embedding) of its best faces."""
-    trusted_weight: float = 0.0
+    best: list[tuple[float, int]] = field(default_factory=list)
+    """Heap of (weight, -row) of its best faces."""
 
     @classmethod
     def start(cls, number: int, frame: Frame, face: int, row: int) -> TrackDescription:
@@ -71,10 +72,8 @@ class TrackDescription:
         points = _points(frame, face)
         return cls(number, frame.shot, row, frame.frame_num, points, frame.frame_num, points, np.zeros(2, np.float32))
 
-    def add(
-        self, frame: Frame, face: int, row: int, *, embedding: Array, weight: float, trusted: bool, keep: int
-    ) -> None:
-        """Add a face: its unit embedding [D], its weight and whether it may decide; the best ``keep`` are kept."""
+    def add(self, frame: Frame, face: int, row: int, *, embedding: Array, weight: float, trusted: bool) -> None:
+        """Add a face of ``frame``: its unit embedding [D], its weight and whether it may decide."""
         points = _points(frame, face)
         gap = frame.frame_num - self.last_frame
         if gap > 0:
@@ -85,14 +84,32 @@ class TrackDescription:
         self.faces += 1
         self.weight += weight
         self.trusted += trusted
-        self.trusted_weight += weight * trusted
-        self.total = (
-            embedding * np.float32(weight) if self.total is None else self.total + embedding * np.float32(weight)
-        )
-        if len(self.best) < keep:
-            heapq.heappush(self.best, (weight, -row, embedding))
-        elif (weight, -row) > self.best[0][:2]:
-            heapq.heapreplace(self.best, (weight, -row, embedding))
+        weighted = embedding * np.float32(weight)
+        self.total = weighted if self.total is None else self.total + weighted
+        self._keep((weight, -row))
+
+    def absorb(self, later: TrackDescription) -> None:
+        """Add the faces of a piece of the same track that comes after this one."""
+        self.last_frame, self.last_points = later.last_frame, later.last_points
+        if later.faces > 1:
+            self.motion = later.motion
+        self.faces += later.faces
+        self.weight += later.weight
+        self.trusted += later.trusted
+        self.total = later.total if self.total is None else self.total + later.total
+        for face in later.best:
+            self._keep(face)
+
+    def _keep(self, face: tuple[float, int]) -> None:
+        if len(self.best) < _BEST_FACES:
+            heapq.heappush(self.best, face)
+        elif face > self.best[0]:
+            heapq.heapreplace(self.best, face)
+
+    @property
+    def best_rows(self) -> tuple[int, ...]:
+        """Rows of its best faces in the clip's table, best first."""
+        return tuple(-row for _, row in sorted(self.best, reverse=True))
 
     @property
     def mean(self) -> Array:

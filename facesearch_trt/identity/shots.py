@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,10 +23,13 @@ _PROPOSE = 8.0
 """ContentDetector's score from which a change is looked at; its default of 27 misses cuts between two dark scenes."""
 _ALIKE = 0.65
 """Correlation of two thumbnails, after the best shift, from which they show the same scene."""
-_DISSOLVE = 24
-"""Frames over which a dissolve is looked for."""
-_UNMIXED = 0.1
-"""Share of a thumbnail's variance that a mixture of two others may leave unexplained; motion leaves far more."""
+_SPANS = (2 * LOOK_AHEAD, 4 * LOOK_AHEAD)
+"""Numbers of frames over which a dissolve is looked for, even."""
+_UNLIKE = 0.6
+"""Correlation of the pictures at the ends of a dissolve that is not exceeded."""
+_UNMIXED = 0.35
+"""Part of a change that a mixture of its two ends may leave unexplained. Measured: dissolves between moving people
+below 0.28, moving people and cameras above 0.42."""
 _BLANK = 3.0
 """Standard deviation of luma below which a thumbnail shows nothing (black, white, fade)."""
 
@@ -73,7 +75,7 @@ class _Marker:
         self._shot = 0
         self._before: _Held | None = None
         """The last frame that showed the scene."""
-        self._past: deque[_Held] = deque(maxlen=_DISSOLVE - LOOK_AHEAD)
+        self._past: deque[_Held] = deque(maxlen=max(_SPANS) - LOOK_AHEAD)
         """The latest frames of this shot, without their pictures."""
 
     def mark(self, held: deque[_Held]) -> Frame:
@@ -104,24 +106,31 @@ class _Marker:
         return None if any(not later.blank and _alike(before.luma, later.luma) for later in ahead) else False
 
     def _dissolves(self, now: _Held, ahead: deque[_Held]) -> bool:
-        """Return whether the frames around are mixtures of the first and the last of them, two different scenes."""
-        if len(self._past) < _DISSOLVE - LOOK_AHEAD or len(ahead) < LOOK_AHEAD or ahead[-1].blank:
+        """Return whether a dissolve is half over: the picture is a mixture of an earlier and a later one."""
+        if len(ahead) < LOOK_AHEAD:
             return False
-        first, last = self._past[0], ahead[-1]
-        if np.vdot(first.form, last.form) >= _ALIKE or _alike(first.luma, last.luma):
-            return False
-        ends = np.stack([first.form.ravel(), last.form.ravel()], axis=1)
-        shares = []
-        for between in (*(self._past[_DISSOLVE * part // 8] for part in (2, 3, 4, 5)), now):
-            mixture = np.linalg.lstsq(ends, between.form.ravel(), rcond=None)[0]
-            rest = between.form.ravel() - ends @ mixture
-            unexplained = float(rest @ rest)
-            if unexplained > _UNMIXED:
-                return False
-            shares.append(float(mixture[1] / max(np.abs(mixture).sum(), 1e-6)))
-        # The cut is where the dissolve ends: from there on the scene is one again.
-        grows = all(later > share - 0.05 for share, later in itertools.pairwise(shares))
-        return grows and shares[-1] > 0.9 and any(0.1 < share < 0.9 for share in shares)
+        for span in _SPANS:
+            back = span - LOOK_AHEAD
+            if len(self._past) < max(back, 2 * LOOK_AHEAD):
+                continue
+            middle = now if span == 2 * LOOK_AHEAD else self._past[LOOK_AHEAD - span // 2]
+            if _is_mixture(self._past[-back], middle, ahead[-1]):
+                return True
+        return False
+
+
+def _is_mixture(first: _Held, middle: _Held, last: _Held) -> bool:
+    """Return whether ``middle`` is about half of each of two pictures that show different scenes."""
+    if last.blank or np.vdot(first.form, last.form) > _UNLIKE or _alike(first.luma, last.luma):
+        return False
+    ends = np.stack([(held.luma - held.luma.mean()).ravel() for held in (first, last)], axis=1)
+    mixed = (middle.luma - middle.luma.mean()).ravel()
+    shares = np.linalg.lstsq(ends, mixed, rcond=None)[0]
+    rest = mixed - ends @ shares
+    way = ends[:, 1] - ends[:, 0]
+    unexplained = float(np.sqrt(np.vdot(rest, rest) / max(float(np.vdot(way, way)), 1e-6)))
+    both = float(shares.sum())
+    return unexplained < _UNMIXED and both > 0.6 and 0.4 < float(shares[1]) / both < 0.7
 
 
 def _hold(frame: Frame, index: int, propose: Any) -> _Held:

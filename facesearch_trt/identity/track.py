@@ -27,6 +27,8 @@ class _Track:
     number: int
     last_frame: int
     last: Array
+    """float32 [D], unit: the latest embedding."""
+    trusted: Array
     """float32 [D], unit: the latest trusted embedding; zeros before the first."""
     mean: Array
     """float32 [D]: running mean of the trusted embeddings."""
@@ -97,7 +99,8 @@ class FaceTracker:
             if id(tracked.last_detection) in now:
                 face: _Face = tracked.last_detection.data
                 if track is None:
-                    track = _Track(self._new_number(), frame_num, face.embedding * 0, face.embedding * 0)
+                    nothing = np.zeros_like(face.embedding)
+                    track = _Track(self._new_number(), frame_num, nothing, nothing, nothing)
                 self._learn(track, face, frame_num)
                 numbers[face.row] = track.number
                 # norfair lets patience grow with the hits; here a certain track has all of it at once, a new one half.
@@ -110,10 +113,11 @@ class FaceTracker:
     def _learn(self, track: _Track, face: _Face, frame_num: int) -> None:
         track.faces += 1
         track.last_frame = frame_num
+        track.last = face.embedding
         if face.trusted:
-            track.last = face.embedding
+            track.trusted = face.embedding
             # The mean forgets, so that a head that slowly turns is compared with how it looked lately.
-            track.mean = track.mean * np.float32(0.95) + face.embedding
+            track.mean = track.mean * np.float32(1 - 1 / self._settings.nn_budget) + face.embedding
 
     def _new_number(self) -> int:
         self._next += 1
@@ -131,27 +135,26 @@ class FaceTracker:
         iou, shift, ratio = _motion(points, predicted)
 
         embedding = np.stack([face.embedding for face in faces])
-        last = np.stack([track.last for track in tracks])
+        last, trusted = (np.stack([getattr(track, name) for track in tracks]) for name in ("last", "trusted"))
         mean = unit(np.stack([track.mean for track in tracks]))
-        known = np.array([face.trusted for face in faces])[:, None] & (np.abs(last).sum(axis=1) > 0)[None]
-        evidence = self._scale(np.maximum(embedding @ last.T, embedding @ mean.T)).astype(np.float64)
+        known = np.array([face.trusted for face in faces])[:, None] & trusted.any(axis=1)[None]
+        evidence = self._scale(np.maximum(embedding @ trusted.T, embedding @ mean.T)).astype(np.float64)
+        # Two small or blurred faces tell little of who they are, but a moment later the same one still looks the same.
+        evidence = np.where(known, evidence, self._scale(embedding @ last.T))
 
         patience = np.clip(missed / self._settings.max_age, 0, 1)[None]
         # The longer a track was out of sight, the more a face has to look like it.
         contradicts = known & (evidence < 0.35 + 0.5 * patience)
-        near = (1 - iou <= self._settings.max_iou_distance) & (np.abs(np.log(ratio)) < 0.7)
+        sized = np.abs(np.log(ratio)) < 0.7
+        near = (1 - iou <= self._settings.max_iou_distance) & sized
         # Without an embedding to trust only a short gap can be bridged.
         near &= known | (missed[None] <= max(3.0, self._settings.max_age / 4))
         # A fast face that looks alike may have left its predicted box altogether.
-        alike = (
-            known
-            & (evidence >= 0.9)
-            & (shift < 1.0 + 0.15 * np.minimum(missed, 30)[None])
-            & (np.abs(np.log(ratio)) < 0.7)
-        )
+        reach = np.where(known, 1.0 + 0.15 * np.minimum(missed, 30)[None], 1.2)
+        alike = (evidence >= np.where(known, 0.9, 1.2)) & (shift < reach) & sized
         motion = 0.5 * (1 - iou) + 0.5 * np.minimum(shift, 1)
         appearance = np.clip(1.5 - evidence, 0, 1.5) / 1.5
-        cost = np.where(known, 0.4 * motion + 0.6 * appearance, 0.2 + 0.75 * motion)
+        cost = np.where(known, 0.4 * motion + 0.6 * appearance, 0.15 + 0.6 * motion + 0.2 * appearance)
         return np.where((near | alike) & ~contradicts, np.minimum(cost, 0.99), _REFUSED)
 
 

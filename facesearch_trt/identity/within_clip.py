@@ -14,12 +14,15 @@ from .stitch import stitch
 
 __all__ = ["people_of_clip"]
 
-_SAME = 1.25
-"""Evidence from which two people are one. Above 1: tracks of two strangers in the same light lie closer than photos do."""
+_SAME = 1.2
+"""Evidence from which two people are one. Above 1: tracks of two strangers in the same light lie closer than photos
+do."""
 _STRANGER_MARGIN = 0.15
 """How much more alike than a known stranger somebody has to be."""
 _MOST = 1.85
 """Evidence that is enough in any case; a mirror or a screen in the picture shows a stranger who is the same."""
+_GHOST, _GHOST_FRAMES = 1.7, 12
+"""Evidence above which a stranger of fewer frames than these may be the same person seen twice."""
 _ATTACH = 1.45
 """Evidence from which a track without a trusted face is somebody's."""
 _MARGIN = 0.25
@@ -86,10 +89,12 @@ def _need(groups: _Groups, group: int, scale: SimilarityScale) -> float:
 
     Faces in the dark or out of focus look alike whoever they are; those seen together with others show by how much.
     """
-    strangers = groups.strangers(group)
-    if not strangers:
-        return _SAME
-    nearest = float(scale(max(float(groups.mean(group) @ groups.mean(other)) for other in strangers)))
+    nearest = 0.0
+    for other in groups.strangers(group):
+        evidence = float(scale(groups.mean(group) @ groups.mean(other)))
+        # While a dissolve lasts, a person may be in the picture twice.
+        ghost = evidence > _GHOST and groups.together(group, other) < _GHOST_FRAMES
+        nearest = max(nearest, 0.0 if ghost else evidence)
     return min(max(_SAME, nearest + _STRANGER_MARGIN), _MOST)
 
 
@@ -132,6 +137,20 @@ class _Groups:
 
     def strangers(self, group: int) -> list[int]:
         return sorted(self._enemies[group])
+
+    def together(self, one: int, other: int) -> int:
+        """Return the most frames that two of their tracks, which share a frame, have in common."""
+        return max(
+            (
+                min(self._tracks[a].last_frame, self._tracks[b].last_frame)
+                - max(self._tracks[a].first_frame, self._tracks[b].first_frame)
+                + 1
+                for a in self._members[one]
+                for b in self._members[other]
+                if self._tracks[a].shot == self._tracks[b].shot
+            ),
+            default=0,
+        )
 
     def enemies(self) -> list[tuple[int, int]]:
         return [(one, other) for one, others in self._enemies.items() for other in sorted(others) if one < other]

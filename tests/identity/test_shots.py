@@ -87,7 +87,7 @@ def test_a_fade_to_another_scene_cuts_once(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("length", [8, 16])
+@pytest.mark.parametrize("length", [8, 14, 20])
 def test_a_dissolve_cuts_once(seed, length):
     one, other = view(scene(seed)).astype(np.float32), view(scene(seed + 50)).astype(np.float32)
     shares = [0.0] * 20 + list(np.linspace(0, 1, length)) + [1.0] * 20
