@@ -32,8 +32,10 @@ _TAIL = 0.1
 _AT_SIMILARITY, _AT_STRICT = 1e-3, 2e-4
 """Chance of a stranger at the catalogue's thresholds: about 1 in 1,000 by definition, and less than one in the some
 5,000 pairs with which the strict one was found."""
-_RAREST = 1e-6
-"""No statement goes further than this: nothing here was measured on more than some thousand strangers."""
+_RAREST_OF_CATALOGUE = 2e-4
+"""The catalogue's thresholds were found with some 5,000 pairs of strangers: more cannot be claimed from them."""
+_BEYOND = 100
+"""A tail is continued to chances this many times rarer than one in all the strangers that were compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,23 @@ class Odds:
     """What a similarity is worth."""
 
     one_in: float
-    """One in so many strangers, compared once, would score this or more; 1 to 1,000,000."""
+    """One in so many strangers, compared once, would score this or more; from 1."""
+    at_least: bool
+    """Whether it is rarer than that, by how much cannot be told from what was compared."""
     chance_hits: float
-    """How many strangers at most would be expected to score this or more among all rows that were compared."""
+    """How many strangers would be expected to score this or more among all rows that were compared, as if no two of
+    them were of one person."""
     basis: Literal["index", "catalogue"]
     """What it was taken from: the other people of the index, or the thresholds in the catalogue."""
 
     def words(self) -> str:
         """Return it in words: ``1 in 2,000 strangers``."""
-        if self.one_in >= 1 / _RAREST:
-            return "fewer than 1 in 1,000,000 strangers"
         if self.one_in < 2:
             return "nearly every stranger"
         # Rounded down to two digits; what is a round number but for the last bit stays one.
         unit = 10 ** max(0, math.floor(math.log10(self.one_in)) - 1)
-        return f"1 in {math.floor(self.one_in / unit + 1e-6) * unit:,} strangers"
+        words = f"1 in {math.floor(self.one_in / unit + 1e-6) * unit:,} strangers"
+        return f"fewer than {words}" if self.at_least else words
 
 
 class Tail:
@@ -102,13 +106,19 @@ class Strangers:
     def __init__(self, scores: Array, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
         others = np.asarray(scores)[np.asarray(scores) < thresholds.similarity]
+        self._count = len(others)
         self._tail = Tail(others) if len(others) >= LEAST_STRANGERS else None
 
     def odds(self, similarity: float, compared: int) -> Odds:
         """Return what a similarity is worth when ``compared`` rows of the index were looked at."""
-        measured = 0.0 if self._tail is None else self._tail.chance(similarity)
-        chance = min(1.0, max(self._catalogue(similarity), measured, _RAREST))
-        return Odds(1 / chance, chance * compared, "catalogue" if self._tail is None else "index")
+        if self._tail is None:
+            chance, rarest = self._catalogue(similarity), _RAREST_OF_CATALOGUE
+        else:
+            chance = max(self._catalogue(similarity), self._tail.chance(similarity))
+            rarest = 1 / (_BEYOND * self._count)
+        chance = min(1.0, chance)
+        basis: Literal["index", "catalogue"] = "catalogue" if self._tail is None else "index"
+        return Odds(1 / max(chance, rarest), chance < rarest, chance * compared, basis)
 
     def _catalogue(self, similarity: float) -> float:
         gap = max(self._thresholds.strict - self._thresholds.similarity, 1e-3)

@@ -31,6 +31,15 @@ def test_rare_scores_are_rarer_than_said() -> None:
         assert measured * 0.7 < said < max(measured, 2.5e-6) * 40, (level, measured, said)
 
 
+def test_no_more_is_claimed_than_was_compared() -> None:
+    rng = np.random.default_rng(0)
+    for count in (300, 3000):
+        odds = Strangers(rng.normal(0, 0.05, count), THRESHOLDS).odds(0.95, 1)
+        assert odds.at_least
+        assert odds.one_in == pytest.approx(100 * count)
+        assert odds.chance_hits < 1e-6, "the estimate itself goes on"
+
+
 def test_the_more_cautious_statement_counts() -> None:
     # All others score far below: the index alone would say "never".
     scores = np.random.default_rng(0).normal(-0.5, 0.01, 1000)
@@ -56,7 +65,7 @@ def test_chance_hits_grow_with_what_was_searched() -> None:
     [
         (0.35, "1 in 1,000 strangers"),
         (0.45, "1 in 5,000 strangers"),
-        (0.99, "fewer than 1 in 1,000,000 strangers"),
+        (0.99, "fewer than 1 in 5,000 strangers"),
         (-1.0, "nearly every stranger"),
     ],
 )
