@@ -218,14 +218,16 @@ def _group(
     denied: dict[int, frozenset[int]] = {}
     for row, persons in denied_rows.items():
         denied[int(groups[row])] = denied.get(int(groups[row]), frozenset()) | persons
-    gone = dict(old.gone) if old is not None else {}
+    model = clips[0].model if clips else ("" if old is None else old.model)
+    # Vectors of another model say nothing of these.
+    gone = dict(old.gone) if old is not None and old.model == model else {}
     earlier = set(before[before >= 0].tolist()) if old is None else set(old.person_ids.tolist())
     ids, summary.changes, next_id = carry_ids(
         groups,
         rows.weights,
         before,
         next_id=max(known, default=-1) + 1,
-        gone={person: mean for person, mean in gone.items() if mean.shape == means.shape[1:]},
+        gone=gone,
         means=means,
         least=similarity_needed(count, *similarities),
         denied=denied,
@@ -234,10 +236,9 @@ def _group(
     for change in summary.changes:
         if change.event == "back":
             gone.pop(change.person_id, None)
-    if old is not None:
+    if old is not None and old.model == model:
         retired = [change.person_id for change in summary.changes if change.event == "retired"]
         gone.update(_means_of(old, retired))
-    model = clips[0].model if clips else ("" if old is None else old.model)
     return State("", model, similarities, next_id, clips, ids[groups] if count else np.zeros(0, np.int64), gone)
 
 

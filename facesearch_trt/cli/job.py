@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
 def work_through(root: Path, tools: Tools, command: str = "run", gallery: Path | None = None) -> int:
     """Run one sub-command over all clips of a directory, showing progress and a summary; return the exit status.
 
-    The whole job ends with who is who over all clips, if ``root`` is a directory of clips; ``gallery`` holds the people
+    The whole job and step 4 end with who is who over all clips, if ``root`` is a directory of clips; ``gallery`` holds the people
     who are known by name.
     """
     clips = find_clips(root)
@@ -94,15 +94,17 @@ def work_through(root: Path, tools: Tools, command: str = "run", gallery: Path |
         outcomes = run_clips(clips, _job(tools, command), watcher)
     print(summary(outcomes), flush=True)
     status = exit_status(outcomes)
-    if command == "run" and all(clip.output.parent == root.absolute() for clip in clips):
-        status = max(status, _people_of_all(root, tools, gallery))
+    if command in ("run", "identity") and all(clip.output.parent == root.absolute() for clip in clips):
+        # Step 4 takes the embeddings that step 3 made, whatever its own options would have made.
+        embedder = tools.embedder_entry.name if command == "run" else None
+        status = max(status, _people_of_all(root, tools, embedder, gallery))
     return status
 
 
-def _people_of_all(root: Path, tools: Tools, gallery: Path | None) -> int:
+def _people_of_all(root: Path, tools: Tools, embedder: str | None, gallery: Path | None) -> int:
     if gallery is not None:
         enrol(gallery, tools, root)
-    people = update_people(root, *tools.similarities, tools.embedder_entry.name)
+    people = update_people(root, *tools.similarities, embedder)
     if people.clips:
         print(people_line(people), flush=True)
     for clip, reason in people.failed:

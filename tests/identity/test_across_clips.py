@@ -89,6 +89,17 @@ def test_a_conflict_holds_through_others() -> None:
     assert found[2] in (found[0], found[1])
 
 
+def test_who_looks_like_a_known_stranger_needs_more() -> None:
+    # In the dark everybody looks alike: rows 0 and 1 were seen together, and row 2 is not more like 0 than 1 is.
+    vectors = np.full((3, DIMENSION), 0, np.float32)
+    vectors[:, 0] = 0.4**0.5
+    vectors[range(3), range(1, 4)] = 0.6**0.5
+    alone = people_of_all_clips(appearances(vectors[[0, 2]]), SIMILARITY, STRICT)
+    assert alone[0] == alone[1]
+    known = people_of_all_clips(appearances(vectors, conflicts=np.array([[0, 1]])), SIMILARITY, STRICT)
+    assert len(set(known.tolist())) == 3
+
+
 def test_poor_rows_join_on_clear_evidence_only() -> None:
     vectors, _ = made(2, 4, alike=0.8, seed=4)
     middle = unit(vectors.sum(axis=0)[None])
@@ -106,6 +117,16 @@ def test_poor_rows_seen_together_are_not_one() -> None:
     found = people_of_all_clips(appearances(vectors, trusted, np.array([[2, 3]])), SIMILARITY, STRICT)
     assert found[2] != found[3]
     assert found[0] in (found[2], found[3])
+
+
+def test_poor_rows_of_nobody_known_are_one_where_they_are_very_much_alike() -> None:
+    vectors, who = made(2, 3, alike=0.9, seed=7)
+    found = people_of_all_clips(appearances(vectors, np.zeros(6, bool)), SIMILARITY, STRICT)
+    assert agreement(found.tolist(), who.tolist()) == 1.0
+    # As alike as would do for trusted ones.
+    vectors, who = made(2, 3, alike=0.4, seed=7)
+    assert len(set(people_of_all_clips(appearances(vectors, np.zeros(6, bool)), SIMILARITY, STRICT).tolist())) == 6
+    assert len(set(people_of_all_clips(appearances(vectors), SIMILARITY, STRICT).tolist())) == 2
 
 
 def test_more_people_ask_for_more_likeness() -> None:
