@@ -225,5 +225,5 @@ class ExecutionSlot:
             where=self._name,
             asked=", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()),
             found=" or ".join(takes),
-            remedy="Use a smaller batch or --detector-size, or build again with a larger --batch or --largest-side.",
+            remedy="Use a smaller batch or --detector-size, or build again with a larger --batch or --detector-size.",
         )

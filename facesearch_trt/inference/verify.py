@@ -3,7 +3,7 @@ others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,27 @@ import numpy as np
 from ..errors import EngineError
 from ..types import Array, FaceBatch
 
-__all__ = ["LIMITS", "Agreement", "Subject", "compare", "selftest_picture", "verify_backends"]
+__all__ = [
+    "LIMITS",
+    "Agreement",
+    "BoxAgreement",
+    "CosineAgreement",
+    "Subject",
+    "compare_detectors",
+    "compare_embedders",
+    "selftest_picture",
+    "verify_backends",
+]
 
 LIMITS = {"fp32": (0.99, 0.9999), "fp16": (0.95, 0.999), "int8": (0.75, 0.98)}
 """Precision → least IoU of a box and least cosine of an embedding with those of the reference."""
 _SAME_FACE = 0.4
 """IoU from which two boxes are the same face."""
+
+Detect = Callable[[Array], FaceBatch]
+"""Finds the faces of a picture, uint8 [H, W, 3] BGR."""
+Embed = Callable[[Array], Array]
+"""Gives float32 [N, D] for chips, uint8 [N, S, S, 3] BGR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +44,56 @@ class Subject:
     """For people: "TensorRT 10.3 fp16" for example."""
     precision: str
     """Key of :data:`LIMITS`."""
-    detect: Callable[[Array], FaceBatch]
-    """Finds the faces of a picture, uint8 [H, W, 3] BGR."""
-    embed: Callable[[Array], Array]
-    """Gives float32 [N, D] for chips, uint8 [N, S, S, 3] BGR."""
+    detect: Detect
+    embed: Embed
+
+
+@dataclass(frozen=True, slots=True)
+class BoxAgreement:
+    """How near a detector is to the reference."""
+
+    reference_faces: int
+    """Faces that the reference found."""
+    faces: int
+    """Of those, the ones that were found too."""
+    extra_faces: int
+    """Faces that the reference lacks."""
+    iou: float
+    """Least over the faces found by both; 1 where there is none."""
+    landmark_px: float
+    """Largest distance of a landmark."""
+
+    def shortfalls(self, precision: str) -> list[str]:
+        """Return what is beyond the limits of a precision, as sentences."""
+        found = []
+        if self.faces < self.reference_faces or self.extra_faces:
+            found.append(
+                f"{self.faces} of {self.reference_faces} faces were found again, and {self.extra_faces} others"
+            )
+        if self.iou < LIMITS[precision][0]:
+            found.append(f"box IoU {self.iou:.3f} is below {LIMITS[precision][0]}")
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.faces}/{self.reference_faces} faces, box IoU {self.iou:.3f}, landmarks within {self.landmark_px:.2f} px"
+
+
+@dataclass(frozen=True, slots=True)
+class CosineAgreement:
+    """How near an embedder is to the reference on the same chips."""
+
+    faces: int
+    least: float
+    mean: float
+
+    def shortfalls(self, precision: str) -> list[str]:
+        """Return what is beyond the limits of a precision, as sentences."""
+        limit = LIMITS[precision][1]
+        # Written so that NaN fails too.
+        return [] if self.least >= limit else [f"cosine {self.least:.4f} is below {limit}"]
+
+    def __str__(self) -> str:
+        return f"cosine {self.least:.5f} (mean {self.mean:.5f}) over {self.faces} faces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +102,18 @@ class Agreement:
 
     name: str
     precision: str
-    reference_faces: int
-    """Faces that the reference found."""
-    faces: int
-    """Of those, the ones that the backend found too."""
-    extra_faces: int
-    """Faces that only the backend found."""
-    box_iou: float
-    """Least over the faces found by both; 1 where there is none."""
-    landmark_px: float
-    """Largest distance of a landmark."""
-    cosine: float
-    """Least over the embeddings of the same chips."""
-    mean_cosine: float
+    boxes: BoxAgreement
+    cosines: CosineAgreement
 
     @property
     def shortfalls(self) -> list[str]:
         """What is beyond the limits of the precision, as sentences; empty where the backend is as good as it should
         be."""
-        iou, cosine = LIMITS[self.precision]
-        found = []
-        if self.faces < self.reference_faces or self.extra_faces:
-            found.append(
-                f"{self.faces} of {self.reference_faces} faces were found again, and {self.extra_faces} that the reference lacks"
-            )
-        if self.box_iou < iou:
-            found.append(f"box IoU {self.box_iou:.3f} is below {iou}")
-        # Written so that NaN fails too.
-        if not self.cosine >= cosine:
-            found.append(f"cosine {self.cosine:.4f} is below {cosine}")
-        return found
+        return self.boxes.shortfalls(self.precision) + self.cosines.shortfalls(self.precision)
 
     def __str__(self) -> str:
         verdict = "; ".join(self.shortfalls) or "as good as it should be"
-        return (
-            f"{self.name}: {self.faces}/{self.reference_faces} faces, box IoU {self.box_iou:.3f}, landmarks within "
-            f"{self.landmark_px:.2f} px, cosine {self.cosine:.5f} (mean {self.mean_cosine:.5f}): {verdict}"
-        )
+        return f"{self.name}: {self.boxes}, {self.cosines}: {verdict}"
 
 
 def selftest_picture() -> Array:
@@ -90,57 +126,61 @@ def selftest_picture() -> Array:
 
 
 def verify_backends(
-    reference: Subject,
-    others: Iterable[Subject],
-    chips: Callable[[Array, Array], Array],
-    pictures: Sequence[Array] | None = None,
+    reference: Subject, others: Iterable[Subject], chips: Callable[[Array, Array], Array], picture: Array | None = None
 ) -> list[Agreement]:
-    """Return how each backend compares with the reference.
+    """Return how each backend compares with the reference on a picture.
+
+    The embedders see the same chips, cut at the reference's landmarks: each network is judged by itself.
 
     Parameters
     ----------
     reference: ONNX Runtime in float32.
     chips: cuts chips, uint8 [N, S, S, 3], out of a picture, given landmarks [N, 5, 2].
-    pictures: uint8 [H, W, 3] BGR; the bundled one if not given.
+    picture: uint8 [H, W, 3] BGR; the bundled one if not given.
 
-    Raises EngineError where the reference finds no face in any picture, since nothing could be compared.
+    Raises EngineError where the reference finds no face, since nothing could be compared.
     """
-    shown = [selftest_picture()] if pictures is None else pictures
-    return [compare(reference, other, chips, shown) for other in others]
+    shown = selftest_picture() if picture is None else picture
+    faces = reference.detect(shown)
+    if not len(faces):
+        raise EngineError("the reference found no face, so there is nothing to compare", where=reference.name)
+    cut = chips(shown, faces.landmarks)
+    return [
+        Agreement(
+            other.name,
+            other.precision,
+            compare_detectors(reference.detect, other.detect, [shown]),
+            compare_embedders(reference.embed, other.embed, [cut]),
+        )
+        for other in others
+    ]
 
 
-def compare(
-    reference: Subject, other: Subject, chips: Callable[[Array, Array], Array], pictures: Iterable[Array]
-) -> Agreement:
-    """Return how a backend compares with the reference over pictures, which are taken one by one.
-
-    The embedders see the same chips, cut at the reference's landmarks: each network is judged by itself.
-    """
+def compare_detectors(reference: Detect, other: Detect, pictures: Iterable[Array]) -> BoxAgreement:
+    """Return how a detector compares with the reference over pictures, uint8 [H, W, 3] BGR, which are taken one by
+    one."""
     wanted = seen = extra = 0
-    ious, distances, cosines = [1.0], [0.0], []
+    ious, distances = [1.0], [0.0]
     for picture in pictures:
-        faces, found = reference.detect(picture), other.detect(picture)
+        faces, found = reference(picture), other(picture)
         pairs = _pairs(faces.boxes, found.boxes)
         wanted, seen, extra = wanted + len(faces), seen + len(pairs), extra + len(found) - len(pairs)
         for a, b, iou in pairs:
             ious.append(iou)
             distances.append(float(np.linalg.norm(faces.landmarks[a] - found.landmarks[b], axis=1).max()))
-        if len(faces):
-            cut = chips(picture, faces.landmarks)
-            cosines += _cosines(reference.embed(cut), other.embed(cut)).tolist()
-    if not cosines:
-        raise EngineError("the reference found no face, so there is nothing to compare", where=reference.name)
-    return Agreement(
-        other.name,
-        other.precision,
-        wanted,
-        seen,
-        extra,
-        min(ious),
-        max(distances),
-        float(np.min(cosines)),
-        float(np.mean(cosines)),
-    )
+    return BoxAgreement(wanted, seen, extra, min(ious), max(distances))
+
+
+def compare_embedders(reference: Embed, other: Embed, chips: Iterable[Array]) -> CosineAgreement:
+    """Return how an embedder compares with the reference over batches of chips, uint8 [N, S, S, 3] BGR.
+
+    Raises EngineError where there is no chip.
+    """
+    parts = [_cosines(reference(batch), other(batch)) for batch in chips if len(batch)]
+    if not parts:
+        raise EngineError("there are no faces to compare embeddings of")
+    cosines = np.concatenate(parts)
+    return CosineAgreement(len(cosines), float(cosines.min()), float(cosines.mean()))
 
 
 def _pairs(first: Array, second: Array) -> list[tuple[int, int, float]]:
