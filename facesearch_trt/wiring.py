@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+import cv2
+
 from .config import CONFIGS, Options
 from .errors import BackendError, InputError
 from .faces.align import Aligner
@@ -185,6 +187,8 @@ class Tools:
     @cached_property
     def network_pool(self) -> ThreadPoolExecutor:
         """Threads that prepare inputs and run networks, one call each."""
+        # Each of these threads keeps a core busy; OpenCV's own would take the cores from the networks.
+        cv2.setNumThreads(1)
         return self._stack.enter_context(ThreadPoolExecutor(self.threads, thread_name_prefix="network"))
 
     @cached_property
