@@ -1,0 +1,133 @@
+"""``facesearch export``: results in the forms of other programs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, StoreError
+from ..exporting import TABLES, ClipExport, clips_to_export
+from ..indexing import read_people
+from ..search.edl import edl_lines
+from ..search.subtitles import cues, srt_lines, vtt_lines
+from ..search.tabular import write_json, write_parquet
+from ..store.files import storing
+
+__all__ = ["register"]
+
+_HELP = """\
+facesearch export ROOT --format parquet json     all tables over all clips: clips, frames, shots, faces, tracks, appearances
+facesearch export ROOT --format csv              who is on screen when: one row for each appearance
+facesearch export ROOT --format srt vtt          the same as subtitles, beside each video: CLIP.faces.srt
+facesearch export ROOT --format edl              the same as a cut of the moments, one edit list for each clip"""
+
+_PER_CLIP = ("srt", "vtt", "edl")
+_FORMATS = ("parquet", "json", "csv", *_PER_CLIP)
+
+
+def register(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write results as Parquet, JSON, CSV, subtitles or edit lists",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("root", type=Path, metavar="ROOT", help="directory whose clips were processed")
+    parser.add_argument("--format", nargs="+", choices=_FORMATS, required=True, help="one or several forms")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to write [subtitles: beside the videos; else: ROOT/exports]"
+    )
+    parser.add_argument("--clip", action="append", default=[], metavar="NAME", help="only this clip; may be repeated")
+    parser.add_argument("--table", action="append", choices=list(TABLES), help="only this table; may be repeated")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    parser.set_defaults(call=_export)
+
+
+def _export(args: argparse.Namespace) -> int:
+    root: Path = args.root
+    if not root.is_dir():
+        raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
+    clips = clips_to_export(root, read_people(root), args.clip)
+    others: Path = args.output or root / "exports"
+    for form in dict.fromkeys(args.format):
+        if form in ("parquet", "json"):
+            _directory(others)
+            write = write_parquet if form == "parquet" else write_json
+            for name in args.table or TABLES:
+                _say(
+                    others / f"{name}.{form}",
+                    write(others / f"{name}.{form}", TABLES[name].columns, TABLES[name].rows(clips)),
+                )
+        elif form == "csv":
+            _directory(others)
+            _write_csv(others / "appearances.csv", clips)
+        else:
+            directory = args.output or (others if form == "edl" else root)
+            _directory(directory)
+            for clip in clips:
+                _write_lines(directory / f"{clip.name}.faces.{form}", _LINES[form](clip))
+            print(f"{directory}: {len(clips)} files named CLIP.faces.{form}")
+    return 0
+
+
+def _srt(clip: ClipExport) -> Iterable[str]:
+    return srt_lines(cues(clip.on_screen()))
+
+
+def _vtt(clip: ClipExport) -> Iterable[str]:
+    return vtt_lines(cues(clip.on_screen()))
+
+
+def _edl(clip: ClipExport) -> Iterable[str]:
+    return edl_lines(f"{clip.name} faces", clip.video(), clip.on_screen(), clip.fps())
+
+
+_LINES: dict[str, Callable[[ClipExport], Iterable[str]]] = {"srt": _srt, "vtt": _vtt, "edl": _edl}
+
+
+def _write_csv(path: Path, clips: Sequence[ClipExport]) -> None:
+    table = TABLES["appearances"]
+    count = 0
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with storing(path.parent), partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(table.columns)
+            for row in table.rows(clips):
+                cells = zip(row, table.columns.values(), strict=True)
+                writer.writerow(
+                    [
+                        f"{value:.4f}" if kind.startswith("float") and value is not None else value
+                        for value, kind in cells
+                    ]
+                )
+                count += 1
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _say(path, count)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with storing(path.parent), partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError("cannot be made", where=path, found=error.strerror, remedy="Give another --output.") from error
+
+
+def _say(path: Path, rows: int) -> None:
+    print(f"{path}: {rows:,} rows")
