@@ -26,6 +26,9 @@ _COMMANDS = {
     "people": "people",
     "calibrate": "calibrate",
     "eval": "evaluate",
+    "index": "index",
+    "search": "search",
+    "export": "export",
 }
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""
