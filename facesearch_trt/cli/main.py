@@ -29,6 +29,7 @@ _COMMANDS = {
     "index": "index",
     "search": "search",
     "export": "export",
+    "erase": "erase",
 }
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""

@@ -24,6 +24,8 @@ class Where:
     """Names, any of them."""
     people: tuple[str, ...] = ()
     """``person_id`` or name, any of them."""
+    person_ids: tuple[str, ...] = ()
+    """``person_id`` and nothing else, any of them."""
     from_s: float | None = None
     """The track ends at or after it."""
     to_s: float | None = None
@@ -45,6 +47,7 @@ class Where:
             _one_of("root", self.roots),
             _one_of("clip", self.clips),
             " OR ".join(part for part in (_one_of("person_id", self.people), _one_of("name", self.people)) if part),
+            _one_of("person_id", self.person_ids),
             "" if self.from_s is None else f"end_s >= {_number(self.from_s)}",
             "" if self.to_s is None else f"start_s <= {_number(self.to_s)}",
             "" if self.min_quality is None else f"quality >= {_number(self.min_quality)}",
