@@ -58,7 +58,7 @@ def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName
                 detector,
                 tools.aligner,
                 tools.network_pool,
-                ahead=3 * tools.threads,
+                ahead=8 * tools.threads,
                 batch=tools.detect_batch,
             ),
         )
@@ -97,7 +97,7 @@ def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
                 detector,
                 tools.aligner,
                 tools.network_pool,
-                ahead=3 * tools.threads,
+                ahead=8 * tools.threads,
                 batch=tools.detect_batch,
             ),
         )
