@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .clip_people import ClipPeople, clip_fingerprint, finished_clips, read_clip_people
+from .decided import decided_rows, followed, with_new_ids
 from .decisions import DECISIONS_FILE, Decisions, load_decisions, save_decisions
 from .errors import FaceSearchError, IdentityError
 from .gallery import Gallery, load_gallery, names_from_gallery
@@ -94,7 +95,7 @@ def update_people(
         state = _group(root, clips, old, decisions, (similarity, similarity_strict), summary)
         names = _names(root, state, decisions, gallery, similarity_strict)
         append_log(root, summary.changes, "clips, decisions or thresholds changed")
-        decisions = _with_new_ids(decisions, state)
+        decisions = with_new_ids(decisions, state)
         if any(split.into is not None for split in decisions.split) and save_decisions(decisions) != save_decisions(
             load_decisions(root)
         ):
@@ -122,15 +123,7 @@ def known_people(root: Path, state: State | None = None) -> set[int]:
 def resolve(root: Path, person: int) -> int:
     """Return the person_id that a person has now, who may have been merged into another. Raises TableError."""
     into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
-    return _followed(person, into)
-
-
-def _followed(person: int, into: dict[int, int]) -> int:
-    seen = {person}
-    while person in into and into[person] not in seen:
-        person = into[person]
-        seen.add(person)
-    return person
+    return followed(person, into)
 
 
 def _fingerprints(directories: dict[str, Path], summary: PeopleSummary) -> dict[str, str]:
@@ -209,7 +202,7 @@ def _group(
 ) -> State:
     rows, before = _appearances(clips), _ids_before(root, clips, old, similarities[1])
     into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
-    together, conflicts, denied_rows = _decided(clips, before, decisions, into)
+    together, conflicts, denied_rows = decided_rows(clips, before, decisions, into)
     rows = Appearances(rows.vectors, rows.weights, rows.trusted, np.concatenate([rows.conflicts, conflicts]))
     groups = people_of_all_clips(rows, *similarities, together=together)
     count = int(groups.max(initial=-1)) + 1
@@ -281,71 +274,6 @@ def _ids_before(root: Path, clips: Sequence[ClipPeople], old: State | None, leas
     return np.concatenate(found)
 
 
-def _decided(
-    clips: Sequence[ClipPeople], before: Array, decisions: Decisions, into: dict[int, int]
-) -> tuple[Array, Array, dict[int, frozenset[int]]]:
-    """Return which rows are together by decision, int64 [N] (-1: undecided), further conflicts, int64 [C, 2], and the
-    ids that a row's group may not have."""
-    together = np.full(len(before), -1, np.int64)
-    label = {}
-    parent: dict[int, int] = {}
-
-    def root_of(person: int) -> int:
-        while parent.get(person, person) != person:
-            person = parent[person]
-        return person
-
-    for group in decisions.merge:
-        first, *rest = sorted({root_of(_followed(person, into)) for person in group})
-        for person in rest:
-            parent[person] = first
-    decided = {_followed(person, into) for group in decisions.merge for person in group}
-    for split in decisions.split:
-        decided |= {_followed(person, into) for person in (split.person, split.into) if person is not None}
-    for person in sorted(decided):
-        label[person] = root_of(person)
-        together[before == person] = root_of(person)
-    place, row = {}, 0
-    for clip in clips:
-        for face_id in clip.face_ids.tolist():
-            place[clip.clip, face_id] = row
-            row += 1
-    conflicts: list[tuple[int, int]] = []
-    denied: dict[int, frozenset[int]] = {}
-    free = max(label.values(), default=0) + 1
-    for split in decisions.split:
-        person = root_of(_followed(split.person, into))
-        if split.into is None:
-            rows = [place[face] for face in split.faces if face in place]
-            missing = [face for face in split.faces if face not in place]
-            if missing:
-                _log.warning("%s: names faces that are not there: %s", DECISIONS_FILE, missing)
-            together[rows] = free
-            for row in rows:
-                denied[row] = denied.get(row, frozenset()) | {person}
-            other, free = free, free + 1
-        else:
-            other = root_of(_followed(split.into, into))
-        ours, theirs = np.flatnonzero(together == person), np.flatnonzero(together == other)
-        if len(ours) and len(theirs):
-            conflicts.append((int(ours[0]), int(theirs[0])))
-    return together, np.array(conflicts, np.int64).reshape(-1, 2), denied
-
-
-def _with_new_ids(decisions: Decisions, state: State) -> Decisions:
-    """Return the decisions with the ids that split people got."""
-    ids, row = {}, 0
-    for clip in state.clips:
-        for face_id in clip.face_ids.tolist():
-            ids[clip.clip, face_id] = int(state.person_ids[row])
-            row += 1
-    split = []
-    for entry in decisions.split:
-        got = [ids[face] for face in entry.faces if face in ids] if entry.into is None else []
-        split.append(entry if not got else type(entry)(entry.person, entry.faces, got[0]))
-    return Decisions(decisions.merge, split, decisions.names, decisions.ignore)
-
-
 def _means_of(state: State, persons: list[int]) -> dict[int, Array]:
     if not persons:
         return {}
@@ -359,9 +287,9 @@ def _names(root: Path, state: State, decisions: Decisions, gallery: Gallery | No
     into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
     persons, groups = np.unique(state.person_ids, return_inverse=True)
     alive = set(persons.tolist())
-    given = {_followed(person, into): name for person, name in decisions.names.items()}
+    given = {followed(person, into): name for person, name in decisions.names.items()}
     names = [NamedPerson(person, name, None, "decision") for person, name in given.items() if person in alive]
-    ignored = {_followed(person, into) for person in decisions.ignore}
+    ignored = {followed(person, into) for person in decisions.ignore}
     if gallery is not None and len(persons):
         rows = _appearances(state.clips)
         means = group_means(rows, groups, len(persons))
