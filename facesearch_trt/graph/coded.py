@@ -1,19 +1,20 @@
-"""Counts the frames that go into a decoder, to know how many should come out."""
+"""Watches what goes into a decoder: how many frames should come out, and which way is up in them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .gst import gstreamer
+from .orientation import UPRIGHT
 
-__all__ = ["CodedFrames"]
+__all__ = ["CodedStream"]
 
 _WITH_HIDDEN_FRAMES = ("video/x-vp8",)
 """Codings with frames that are never shown, each in a buffer of its own."""
 
 
-class CodedFrames:
-    """Counts the coded frames of one stream that are to be shown.
+class CodedStream:
+    """Counts the coded frames of one stream that are to be shown, and reads its tags.
 
     A decoder drops what it cannot decode and says nothing; the difference between this count and the frames that it
     made tells. Frames that an edit list cuts away are decoded for the sake of others but not shown, nor counted here.
@@ -22,6 +23,8 @@ class CodedFrames:
     def __init__(self) -> None:
         self.expected = 0
         """How many frames should be shown so far; 0 for a coding where that cannot be told."""
+        self.orientation = UPRIGHT
+        """The stream's image-orientation tag; known before its first frame."""
         self._countable = True
         self._start_ns = 0
         self._stop_ns: int | None = None
@@ -29,7 +32,7 @@ class CodedFrames:
         self._probe = 0
 
     def before(self, decoder: Any) -> Any:
-        """Count what goes into ``decoder``; returns it."""
+        """Watch what goes into ``decoder``; returns it."""
         kinds = gstreamer().PadProbeType
         self._pad = decoder.get_static_pad("sink")
         self._probe = self._pad.add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, self._passed)
@@ -45,14 +48,7 @@ class CodedFrames:
         """Look at what passes; runs in a thread of GStreamer."""
         gst = gstreamer()
         if not info.type & gst.PadProbeType.BUFFER:
-            event = info.get_event()
-            if event.type == gst.EventType.SEGMENT:
-                segment = event.parse_segment()
-                self._start_ns = segment.start
-                self._stop_ns = None if segment.stop == gst.CLOCK_TIME_NONE else segment.stop
-            elif event.type == gst.EventType.CAPS:
-                name = event.parse_caps().get_structure(0).get_name()
-                self._countable = name not in _WITH_HIDDEN_FRAMES
+            self._read(info.get_event())
             return gst.PadProbeReturn.OK
         if not self._countable:
             return gst.PadProbeReturn.OK
@@ -65,3 +61,16 @@ class CodedFrames:
         if starts_in_time and (end_ns > self._start_ns or buffer.pts >= self._start_ns):
             self.expected += 1
         return gst.PadProbeReturn.OK
+
+    def _read(self, event: Any) -> None:
+        gst = gstreamer()
+        if event.type == gst.EventType.SEGMENT:
+            segment = event.parse_segment()
+            self._start_ns = segment.start
+            self._stop_ns = None if segment.stop == gst.CLOCK_TIME_NONE else segment.stop
+        elif event.type == gst.EventType.CAPS:
+            name = event.parse_caps().get_structure(0).get_name()
+            self._countable = name not in _WITH_HIDDEN_FRAMES
+        elif event.type == gst.EventType.TAG:
+            found, orientation = event.parse_tag().get_string("image-orientation")
+            self.orientation = orientation if found else self.orientation

@@ -1,6 +1,6 @@
 """Decodes a video on the CPU: GStreamer with software decoders alone.
 
-One pipeline per clip: ``filesrc ! typefind ! demuxer ! parser ! decoder ! queue ! videoconvert ! videoflip ! appsink``.
+One pipeline per clip: ``filesrc ! typefind ! demuxer ! parser ! decoder ! queue ! videoconvert ! appsink``.
 :mod:`.autoplug` finds container and codec; which element decodes is decided here, from the plugins that are known to
 run on the CPU, so that a machine with a GPU decodes the same pictures as one without. Audio and subtitles are never
 decoded.
@@ -22,9 +22,10 @@ from ..errors import DecodeError
 from ..types import Array, Clip, Frame
 from .autoplug import Autoplug, best_factory
 from .buffers import mapped, pts_s_of
-from .coded import CodedFrames
+from .coded import CodedStream
 from .containers import Layout, checked_layout
 from .gst import Graph, codec_name, gstreamer, launch
+from .orientation import upright
 
 __all__ = ["SoftwareSource"]
 
@@ -105,11 +106,11 @@ class SoftwareSource:
         layout = checked_layout(self._path)
         pipeline = launch(
             f"queue name=decoded max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
-            " ! videoconvert ! video/x-raw,format=BGRx ! videoflip video-direction=auto"
+            " ! videoconvert ! video/x-raw,format=BGRx"
             f" ! appsink name=sink sync=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
         )
         graph = self._graph = Graph(pipeline, where=self._path, stall_timeout_s=self._stall_timeout_s)
-        coded = CodedFrames()
+        coded = CodedStream()
         plug = Autoplug(
             pipeline,
             self._path,
@@ -122,7 +123,7 @@ class SoftwareSource:
         try:
             with graph:
                 try:
-                    yield from self._frames(graph, plug, pipeline.get_by_name("sink"), decoded)
+                    yield from self._frames(graph, plug, coded, pipeline.get_by_name("sink"), decoded)
                 except DecodeError as error:
                     if not decoded.count:
                         raise plug.no_video() or error from error
@@ -140,10 +141,12 @@ class SoftwareSource:
             )
         self.damage = _damage(decoded, coded, layout, graph.warnings, plug)
 
-    def _frames(self, graph: Graph, plug: Autoplug, sink: Any, decoded: _Decoded) -> Iterator[Frame]:
+    def _frames(
+        self, graph: Graph, plug: Autoplug, coded: CodedStream, sink: Any, decoded: _Decoded
+    ) -> Iterator[Frame]:
         pts_s = 0.0
         while (sample := graph.pull(sink, hopeless=lambda: plug.linked_caps is None)) is not None:
-            image, duration_s = _picture(sample, decoded)
+            image, duration_s = _picture(sample, coded.orientation, decoded)
             found_s = pts_s_of(sample, absolute=plug.absolute)
             # The sample holds the buffer, which the converter could use for its next frame.
             del sample
@@ -181,7 +184,7 @@ def _declared_s(graph: Graph, plug: Autoplug) -> float | None:
     return graph.duration_s() if plug.container in ("avi", "matroska") and not plug.others else None
 
 
-def _damage(decoded: _Decoded, coded: CodedFrames, layout: Layout, warnings: list[str], plug: Autoplug) -> str | None:
+def _damage(decoded: _Decoded, coded: CodedStream, layout: Layout, warnings: list[str], plug: Autoplug) -> str | None:
     """Return what a decoded clip lacks, None where it is whole."""
     found = []
     if decoded.broke_off:
@@ -218,8 +221,8 @@ def _decoder_for(caps: Any, path: Path) -> Any:
     return decoder
 
 
-def _picture(sample: Any, decoded: _Decoded) -> tuple[Array, float]:
-    """Return a BGRx sample's picture as BGR and its declared duration in seconds; notes in ``decoded`` what is odd.
+def _picture(sample: Any, orientation: str, decoded: _Decoded) -> tuple[Array, float]:
+    """Return a BGRx sample's picture as upright BGR and its declared duration in seconds; notes in ``decoded`` what is odd.
 
     BGRx with the fourth byte cut off by OpenCV costs 0.6 of a conversion to BGR by GStreamer, and that cut is the one
     copy which lets the buffer go back to its pool at once, however long the picture lives.
@@ -231,6 +234,7 @@ def _picture(sample: Any, decoded: _Decoded) -> tuple[Array, float]:
     with mapped(buffer) as content:
         # Rows of four-byte pixels need no padding, so none is looked for.
         image = cv2.cvtColor(content.reshape(height, width, 4), cv2.COLOR_BGRA2BGR)
+    image = upright(image, orientation)
     image.flags.writeable = False
     decoded.corrupt += bool(buffer.get_flags() & gst.BufferFlags.CORRUPTED)
     decoded.interlaced = decoded.interlaced or structure.get_value("interlace-mode") not in (None, "progressive")
