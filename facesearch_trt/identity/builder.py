@@ -86,12 +86,13 @@ class IdentityBuilder:
         embeddings = np.zeros((0, 1), np.float32) if faces.embeddings is None else unit(faces.embeddings)
         trusted, weights = face_trust(faces), face_weights(faces)
         numbers = self._tracker.update(frame, embeddings, trusted)
-        self._collector.add(frame, numbers, embeddings, weights, trusted)
+        norms = np.zeros(0) if faces.embeddings is None else np.linalg.norm(faces.embeddings, axis=1)
+        self._collector.add(frame, numbers, embeddings, norms=norms, weights=weights, trusted=trusted)
 
     def finish(self) -> Identities:
         """Return who is who. Nothing may be added afterwards."""
         tracks, of_face, conflicts = self._collector.finish()
-        people = people_of_clip(tracks, conflicts, self._scale, self._settings.max_age)
+        people = people_of_clip(tracks, conflicts, self._scale, self._settings)
         summaries = [_summary(track, person) for track, person in zip(tracks, people.tolist(), strict=True)]
         return Identities(of_face, people[of_face], summaries)
 

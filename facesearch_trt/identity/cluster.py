@@ -34,7 +34,7 @@ def agglomerate(
 
     Parameters
     ----------
-    vectors: float32 [N, D], unit length.
+    vectors: float32 [N, D], of unit length, or averages of such.
     weights: float [N], above 0.
     needs: float [N], least similarity at which each may join others.
     conflicts: pairs of row numbers that are never in one group.

@@ -50,8 +50,18 @@ class TrackCollector:
         self._conflicts: set[tuple[int, int]] = set()
         self._together: list[int] = []
 
-    def add(self, frame: Frame, numbers: Array, embeddings: Array, weights: Array, trusted: Array) -> None:
-        """Add the faces of the next frame with the tracker's numbers, int32 [N], and their unit embeddings [N, D]."""
+    def add(
+        self, frame: Frame, numbers: Array, embeddings: Array, *, norms: Array, weights: Array, trusted: Array
+    ) -> None:
+        """Add the faces of the next frame.
+
+        Parameters
+        ----------
+        numbers: int32 [N], as the tracker gave them.
+        embeddings: float32 [N, D], unit length; ``norms``, float [N], are what they had before.
+        weights: float [N], what each counts in its person's mean.
+        trusted: bool [N], whether it may decide who it is.
+        """
         if frame.shot != self._shot:
             self._end_all()
             self._shot = frame.shot
@@ -69,6 +79,7 @@ class TrackCollector:
                 face,
                 row,
                 embedding=embeddings[face],
+                norm=float(norms[face]),
                 weight=float(weights[face]),
                 trusted=bool(trusted[face]),
             )

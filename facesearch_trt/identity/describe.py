@@ -61,6 +61,8 @@ class TrackDescription:
     trusted: int = 0
     weight: float = 0.0
     """Sum of the weights of its faces."""
+    strength: float = 0.0
+    """Largest norm of an embedding of its trusted faces."""
     total: Array | None = None
     """float32 [D]: weighted sum of unit embeddings."""
     best: list[tuple[float, int]] = field(default_factory=list)
@@ -72,8 +74,10 @@ class TrackDescription:
         points = _points(frame, face)
         return cls(number, frame.shot, row, frame.frame_num, points, frame.frame_num, points, np.zeros(2, np.float32))
 
-    def add(self, frame: Frame, face: int, row: int, *, embedding: Array, weight: float, trusted: bool) -> None:
-        """Add a face of ``frame``: its unit embedding [D], its weight and whether it may decide."""
+    def add(
+        self, frame: Frame, face: int, row: int, *, embedding: Array, norm: float, weight: float, trusted: bool
+    ) -> None:
+        """Add a face of ``frame``: its unit embedding [D], the norm that had, its weight and whether it may decide."""
         points = _points(frame, face)
         gap = frame.frame_num - self.last_frame
         if gap > 0:
@@ -84,6 +88,7 @@ class TrackDescription:
         self.faces += 1
         self.weight += weight
         self.trusted += trusted
+        self.strength = max(self.strength, norm * trusted)
         weighted = embedding * np.float32(weight)
         self.total = weighted if self.total is None else self.total + weighted
         self._keep((weight, -row))
@@ -96,6 +101,7 @@ class TrackDescription:
         self.faces += later.faces
         self.weight += later.weight
         self.trusted += later.trusted
+        self.strength = max(self.strength, later.strength)
         self.total = later.total if self.total is None else self.total + later.total
         for face in later.best:
             self._keep(face)

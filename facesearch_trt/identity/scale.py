@@ -55,6 +55,10 @@ class SimilarityScale:
         """Return the evidence of a cosine or of an array of cosines."""
         return (cosine - self.strangers) / (self.same - self.strangers)
 
+    def cosine(self, evidence: float) -> float:
+        """Return the cosine that amounts to an evidence."""
+        return self.strangers + evidence * (self.same - self.strangers)
+
 
 def unit(vectors: Array) -> Array:
     """Return the rows of ``vectors`` [..., D] scaled to length 1 as float32; rows of zeros stay zeros."""

@@ -143,15 +143,16 @@ class FaceTracker:
         evidence = np.where(known, evidence, self._scale(embedding @ last.T))
 
         patience = np.clip(missed / self._settings.max_age, 0, 1)[None]
-        # The longer a track was out of sight, the more a face has to look like it.
-        contradicts = known & (evidence < 0.35 + 0.5 * patience)
+        # From one face to the next of a track it is 1.3 and more; the longer it was out of sight, the more has to be
+        # asked.
+        contradicts = known & (evidence < 1.0 + 0.2 * patience)
         sized = np.abs(np.log(ratio)) < 0.7
         near = (1 - iou <= self._settings.max_iou_distance) & sized
         # Without an embedding to trust only a short gap can be bridged.
         near &= known | (missed[None] <= max(3.0, self._settings.max_age / 4))
         # A fast face that looks alike may have left its predicted box altogether.
         reach = np.where(known, 1.0 + 0.15 * np.minimum(missed, 30)[None], 1.2)
-        alike = (evidence >= np.where(known, 0.9, 1.2)) & (shift < reach) & sized
+        alike = (evidence >= np.where(known, 1.3, 1.4)) & (shift < reach) & sized
         motion = 0.5 * (1 - iou) + 0.5 * np.minimum(shift, 1)
         appearance = np.clip(1.5 - evidence, 0, 1.5) / 1.5
         cost = np.where(known, 0.4 * motion + 0.6 * appearance, 0.15 + 0.6 * motion + 0.2 * appearance)

@@ -8,19 +8,24 @@ import numpy as np
 
 from ..types import Array
 from .cluster import agglomerate
+from .deep_sort import TrackerSettings
 from .describe import TrackDescription
-from .scale import SimilarityScale
+from .scale import SimilarityScale, unit
 from .stitch import stitch
 
 __all__ = ["people_of_clip"]
 
-_SAME = 1.2
+_SAME = 1.25
 """Evidence from which two people are one. Above 1: tracks of two strangers in the same light lie closer than photos
 do."""
 _STRANGER_MARGIN = 0.15
 """How much more alike than a known stranger somebody has to be."""
 _MOST = 1.85
 """Evidence that is enough in any case; a mirror or a screen in the picture shows a stranger who is the same."""
+_WEAK = 0.45
+"""Share of the clip's largest embedding norm below which a track tells nothing: a network that was trained with a
+margin (ArcFace) gives faces in the dark or out of focus a third of the norm of good ones. dlib's norms hardly
+differ."""
 _GHOST, _GHOST_FRAMES = 1.7, 12
 """Evidence above which a stranger of fewer frames than these may be the same person seen twice."""
 _ATTACH = 1.45
@@ -30,7 +35,10 @@ _MARGIN = 0.25
 
 
 def people_of_clip(
-    tracks: Sequence[TrackDescription], conflicts: Iterable[tuple[int, int]], scale: SimilarityScale, max_age: int
+    tracks: Sequence[TrackDescription],
+    conflicts: Iterable[tuple[int, int]],
+    scale: SimilarityScale,
+    settings: TrackerSettings,
 ) -> Array:
     """Return the person of each track, int32 [T], numbered from 0 in the order in which they appear in the clip.
 
@@ -46,79 +54,90 @@ def people_of_clip(
     if not tracks:
         return np.zeros(0, np.int32)
     conflicts = list(conflicts)
-    pieces = stitch(tracks, conflicts, scale, max_age)
-    groups = _Groups(tracks, pieces, conflicts)
-    sure = [group for group in groups.all() if groups.trusted(group) > 0]
-    place = {group: row for row, group in enumerate(sure)}
+    pieces = stitch(tracks, conflicts, scale, settings.max_age)
+    groups = _Groups(tracks, pieces, conflicts, scale)
+    # Tracks of a moment come second: the rest of a dissolve must not take the place of the person's real track.
+    _group(
+        groups,
+        [group for group in groups.all() if groups.trusted(group) >= settings.n_init and not groups.ghost(group)],
+    )
+    _group(groups, [group for group in groups.all() if groups.trusted(group)])
+    _attach(groups, scale)
+    return groups.numbers()
+
+
+def _group(groups: _Groups, some: list[int]) -> None:
+    if not some:
+        return
+    place = {group: row for row, group in enumerate(some)}
     found = agglomerate(
-        np.stack([groups.mean(group) for group in sure]) if sure else np.zeros((0, 1), np.float32),
-        np.array([groups.weight(group) ** 0.5 for group in sure]),
-        np.array([_cosine(scale, _need(groups, group, scale)) for group in sure]),
+        np.stack([groups.vector(group) for group in some]),
+        np.array([groups.weight(group) for group in some]),
+        np.array([groups.need(group) for group in some]),
         [(place[a], place[b]) for a, b in groups.enemies() if a in place and b in place],
     )
     leader: dict[int, int] = {}
-    for group, number in zip(sure, found.tolist(), strict=True):
+    for group, number in zip(some, found.tolist(), strict=True):
         if number in leader:
             groups.merge(leader[number], group)
         else:
             leader[number] = group
-    _attach(groups, list(leader.values()), scale)
-    return groups.numbers()
 
 
-def _attach(groups: _Groups, people: list[int], scale: SimilarityScale) -> None:
+def _attach(groups: _Groups, scale: SimilarityScale) -> None:
+    """Give tracks without a trusted face to the person who is clearly nearest, the best evidence first."""
+    people = [group for group in groups.all() if groups.trusted(group)]
     if not people:
         return
-    means = np.stack([groups.mean(person) for person in people])
-    poor = [group for group in groups.all() if groups.trusted(group) == 0]
+    means = unit(np.stack([groups.vector(person) for person in people]))
     wishes = []
-    for group in poor:
-        evidence = scale(means @ groups.mean(group))
+    for group in groups.all():
+        if groups.trusted(group):
+            continue
+        evidence = scale(means @ unit(groups.vector(group)))
         order = np.argsort(-evidence, kind="stable")
         best = int(order[0])
         second = float(evidence[order[1]]) if len(order) > 1 else 0.0
-        if evidence[best] >= _ATTACH and evidence[best] - second >= _MARGIN:
+        least = max(_ATTACH, float(scale(groups.need(group))))
+        if evidence[best] >= least and evidence[best] - second >= _MARGIN:
             wishes.append((-float(evidence[best]), group, people[best]))
     for _, group, person in sorted(wishes):
         if not groups.fight(group, person):
             groups.merge(person, group)
 
 
-def _need(groups: _Groups, group: int, scale: SimilarityScale) -> float:
-    """Return the evidence at which a group may join another: more than for those known to be somebody else.
-
-    Faces in the dark or out of focus look alike whoever they are; those seen together with others show by how much.
-    """
-    nearest = 0.0
-    for other in groups.strangers(group):
-        evidence = float(scale(groups.mean(group) @ groups.mean(other)))
-        # While a dissolve lasts, a person may be in the picture twice.
-        ghost = evidence > _GHOST and groups.together(group, other) < _GHOST_FRAMES
-        nearest = max(nearest, 0.0 if ghost else evidence)
-    return min(max(_SAME, nearest + _STRANGER_MARGIN), _MOST)
-
-
-def _cosine(scale: SimilarityScale, evidence: float) -> float:
-    return scale.strangers + evidence * (scale.same - scale.strangers)
-
-
 class _Groups:
-    """Disjoint groups of tracks with their sums and whom they cannot be."""
+    """Disjoint groups of tracks: what they look like and whom they cannot be."""
 
-    def __init__(self, tracks: Sequence[TrackDescription], pieces: Array, conflicts: Iterable[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        tracks: Sequence[TrackDescription],
+        pieces: Array,
+        conflicts: Iterable[tuple[int, int]],
+        scale: SimilarityScale,
+    ) -> None:
+        self._tracks = tracks
         self._of = list(range(len(tracks)))
         self._members = {row: [row] for row in range(len(tracks))}
-        self._tracks = tracks
         self._enemies: dict[int, set[int]] = {row: set() for row in range(len(tracks))}
+        least = _WEAK * max((track.strength for track in tracks), default=0.0)
+        self._trusted = [track.trusted if track.strength >= least else 0 for track in tracks]
+        # A long track says more than a short one, but its faces are much alike.
+        self._weights = [track.weight**0.5 for track in tracks]
+        self._sums = [track.mean * np.float32(weight) for track, weight in zip(tracks, self._weights, strict=True)]
         for one, other in conflicts:
             self._enemies[one].add(other)
             self._enemies[other].add(one)
+        self._needs = [0.0] * len(tracks)
+        self._ghosts: set[int] = set()
         first: dict[int, int] = {}
         for row, piece in enumerate(pieces.tolist()):
             if piece in first:
                 self.merge(first[piece], row)
             else:
                 first[piece] = row
+        for group in self.all():
+            self._needs[group] = self._need(group, scale) * self._weights[group]
 
     def all(self) -> list[int]:
         return list(self._members)
@@ -131,43 +150,66 @@ class _Groups:
             self._enemies[enemy].discard(other)
             self._enemies[enemy].add(one)
         self._enemies[one] |= self._enemies.pop(other)
+        self._trusted[one] += self._trusted[other]
+        self._weights[one] += self._weights[other]
+        self._needs[one] += self._needs[other]
+        self._sums[one] = self._sums[one] + self._sums[other]
 
     def fight(self, one: int, other: int) -> bool:
         return other in self._enemies[one]
-
-    def strangers(self, group: int) -> list[int]:
-        return sorted(self._enemies[group])
-
-    def together(self, one: int, other: int) -> int:
-        """Return the most frames that two of their tracks, which share a frame, have in common."""
-        return max(
-            (
-                min(self._tracks[a].last_frame, self._tracks[b].last_frame)
-                - max(self._tracks[a].first_frame, self._tracks[b].first_frame)
-                + 1
-                for a in self._members[one]
-                for b in self._members[other]
-                if self._tracks[a].shot == self._tracks[b].shot
-            ),
-            default=0,
-        )
 
     def enemies(self) -> list[tuple[int, int]]:
         return [(one, other) for one, others in self._enemies.items() for other in sorted(others) if one < other]
 
     def trusted(self, group: int) -> int:
-        return sum(self._tracks[row].trusted for row in self._members[group])
+        return self._trusted[group]
+
+    def ghost(self, group: int) -> bool:
+        """Whether it seems to be what a dissolve leaves of a person who is already in the picture again."""
+        return group in self._ghosts
 
     def weight(self, group: int) -> float:
-        return sum(self._tracks[row].weight for row in self._members[group])
+        return float(self._weights[group])
 
-    def mean(self, group: int) -> Array:
-        total = sum(self._tracks[row].total for row in self._members[group])  # type: ignore[misc]
-        return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
+    def vector(self, group: int) -> Array:
+        """float32 [D]: weighted average of the unit means of its tracks."""
+        return np.asarray(self._sums[group] / np.float32(self._weights[group]))
+
+    def need(self, group: int) -> float:
+        """Cosine at which it may join another, on the weighted average of its parts."""
+        return float(self._needs[group] / self._weights[group])
 
     def numbers(self) -> Array:
         seen: dict[int, int] = {}
-        order = sorted(range(len(self._tracks)), key=lambda row: self._tracks[row].first_row)
-        for row in order:
+        for row in sorted(range(len(self._tracks)), key=lambda row: self._tracks[row].first_row):
             seen.setdefault(self._of[row], len(seen))
         return np.array([seen[group] for group in self._of], np.int32)
+
+    def _need(self, group: int, scale: SimilarityScale) -> float:
+        """Faces in the dark or out of focus look alike whoever they are; those seen with others show by how much."""
+        own, nearest = unit(self._sums[group]), 0.0
+        for other in self._enemies[group]:
+            evidence: float = float(scale(own @ unit(self._sums[other])))
+            # While a dissolve lasts, a person may be in the picture twice.
+            if evidence > _GHOST and self._together(group, other) < _GHOST_FRAMES:
+                self._ghosts.add(min(group, other, key=self._length))
+            else:
+                nearest = max(nearest, evidence)
+        return scale.cosine(min(max(_SAME, nearest + _STRANGER_MARGIN), _MOST))
+
+    def _length(self, group: int) -> tuple[int, int]:
+        return sum(
+            self._tracks[row].last_frame - self._tracks[row].first_frame + 1 for row in self._members[group]
+        ), group
+
+    def _together(self, one: int, other: int) -> int:
+        """Return the most frames over which two of their tracks last at the same time."""
+        pairs = ((self._tracks[a], self._tracks[b]) for a in self._members[one] for b in self._members[other])
+        return max(
+            (
+                min(a.last_frame, b.last_frame) - max(a.first_frame, b.first_frame) + 1
+                for a, b in pairs
+                if a.shot == b.shot
+            ),
+            default=0,
+        )
