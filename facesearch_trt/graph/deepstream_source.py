@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..errors import DecodeError
 from .autoplug import Autoplug
-from .coded import CodedFrames
+from .coded import CodedStream
 from .elements import element, has_element, link
 from .feed import ClipFeed
 from .gst import codec_name, gstreamer
@@ -77,7 +77,7 @@ class SourceBin:
         self._settings = settings
         self._feed = feed
         self._segment: Any = None
-        self._coded = CodedFrames()
+        self._coded = CodedStream()
         self._corrupt = 0
         self._interlaced = False
         self._handlers: list[tuple[Any, int]] = []
