@@ -1,21 +1,23 @@
 """Whole test clips of several kinds, made of portrait photos by testbench.py.
 
-usage: testbench_clips.py PHOTOS OUT [--kind street] [--seed 0] [--width 1280] [--height 720]
+usage: python -m benchmarks.testbench_clips PHOTOS OUT [--kind street] [--seed 0] [--width 1280] [--height 720] [--rate
+1]
 
-PHOTOS has a directory per person with photos of one face each. OUT gets the clip as .mp4 and its truth as .csv.
+PHOTOS has a directory per person with photos; the largest face of each is the portrait. OUT gets the clip as .mp4 and
+its truth as .csv, in the form that `facesearch eval` reads.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-try:
-    from testbench import Actor, Backdrop, Key, Portrait, Scene
-except ImportError:
-    from benchmarks.testbench import Actor, Backdrop, Key, Portrait, Scene
+from benchmarks.testbench import Actor, Backdrop, Key, Portrait, Scene, film
 
 Random = np.random.Generator
 
@@ -139,3 +141,50 @@ def _one(portraits: list[Portrait], rng: Random) -> Portrait:
 
 
 KINDS: dict[str, Callable[..., list[Scene]]] = {"street": street, "talk": talk, "crossing": crossing}
+
+
+def portraits_of(photos: Path) -> dict[str, list[Portrait]]:
+    """Return the largest face of each photo, by the name of its directory, as the default detector finds it."""
+    from facesearch_trt.config import Options
+    from facesearch_trt.wiring import Tools
+
+    people: dict[str, list[Portrait]] = {}
+    with Tools(Options()) as tools:
+        for path in sorted(photos.glob("*/*")):
+            image = cv2.imread(str(path))
+            if image is None:
+                continue
+            (faces,) = tools.detector.detect([image])
+            if len(faces):
+                sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+                box = tuple(faces.boxes[int(sides.prod(axis=1).argmax())].tolist())
+                people.setdefault(path.parent.name, []).append(Portrait(path.parent.name, image, box))
+    return people
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path), parser.add_argument("out", type=Path)
+    parser.add_argument("--kind", choices=KINDS, default="street")
+    for name, default in (("seed", 0), ("width", 1280), ("height", 720)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rate", type=float, default=1.0)
+    args = parser.parse_args()
+    people = portraits_of(args.photos)
+    if len(people) < 4:
+        parser.error(f"{args.photos}: faces of {len(people)} people were found; a clip takes at least 4")
+    scenes = KINDS[args.kind](people, np.random.default_rng(args.seed), args.width, args.height)
+    args.out.mkdir(parents=True, exist_ok=True)
+    name = args.out / f"{args.kind}{args.seed}"
+    video = cv2.VideoWriter(f"{name}.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 30 * args.rate, (args.width, args.height))
+    with Path(f"{name}.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["frame_num", "x1", "y1", "x2", "y2", "person"])
+        for shown in film(scenes, args.width, args.height, rate=args.rate, seed=args.seed):
+            video.write(shown.image)
+            rows.writerows([shown.frame_num, *(round(value, 2) for value in box), who] for box, who in shown.faces)
+    video.release()
+
+
+if __name__ == "__main__":
+    main()
