@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -176,3 +177,36 @@ def test_calibration_wants_finished_clips_with_faces(
 def test_a_model_that_is_not_in_the_catalogue(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", *models, "--models", "retinaface"]) == 2
     assert "small-detector" in capsys.readouterr().err
+
+
+def test_the_benchmark_measures_what_it_says(
+    compiler: str, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the double the figures mean nothing; that all of it runs, and its limits, are what is tested."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    output = tmp_path / "table.md"
+    arguments = [
+        "bench_gpu.py",
+        "--models-file",
+        models[1],
+        "--pack",
+        "small",
+        "--engines",
+        models[5],
+        "--size",
+        "64x32",
+    ]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--batches", "1", "2", "--seconds", "0.01", "--output", str(output)])
+    import bench_gpu  # type: ignore[import-not-found]
+    import card_limits  # type: ignore[import-not-found]
+
+    with installed(GpuMachine(), "10.3.0"):
+        bench_gpu.main()
+    rows = [line for line in output.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 2 * 2 * 2 + 1 + 2 * 2
+    assert sum("small-detector 64x32 | fp16 | 2 |" in row for row in rows) == 1
+    # The head: 16 * 3 * 4 * 4 weights at stride 4, over 16 x 8 cells.
+    cost = card_limits.network_cost(tmp_path / "detector.onnx", 32, 64)
+    assert cost.weights == 15 * 3 * 4 * 4
+    assert cost.flops == 2 * cost.weights * 16 * 8

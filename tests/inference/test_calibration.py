@@ -27,7 +27,7 @@ def clip(root: Path, name: str, faces: dict[int, int], *, frames: bool = True) -
 
 
 def test_chips_are_spread_over_all_clips(tmp_path: Path) -> None:
-    clips = [clip(tmp_path, name, {number: 2 for number in range(10)}) for name in ("a", "b")]
+    clips = [clip(tmp_path, name, dict.fromkeys(range(10), 2)) for name in ("a", "b")]
     assert len(calibration_pictures(clips, "chips", 100)) == 40
     chosen = calibration_pictures(clips, "chips", 5)
     assert len(chosen) == len(set(chosen)) == 5
@@ -53,7 +53,7 @@ def test_clips_without_faces_are_an_error(tmp_path: Path) -> None:
 def test_faces_whose_frames_were_not_kept(tmp_path: Path) -> None:
     directory = clip(tmp_path, "a", {1: 1}, frames=False)
     assert len(calibration_pictures([directory], "chips", 10)) == 1
-    with pytest.raises(EngineError, match="no frame was kept.*--frames faces"):
+    with pytest.raises(EngineError, match=r"no frame was kept.*--frames faces"):
         calibration_pictures([directory], "frames", 10)
 
 

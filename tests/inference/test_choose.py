@@ -68,7 +68,7 @@ def test_without_a_gpu(tmp_path: Path) -> None:
     with installed(GpuMachine(driver_version=0), "10.3.0"):
         backend = choose_backend("auto", "auto", tmp_path, never)
         assert backend.name == "onnxruntime" and backend.why.startswith("no GPU with TensorRT: ")
-        with pytest.raises(EngineError, match="TensorRT cannot be used: .*no CUDA-capable device"):
+        with pytest.raises(EngineError, match=r"TensorRT cannot be used: .*no CUDA-capable device"):
             choose_backend("tensorrt", "auto", tmp_path, never)
 
 

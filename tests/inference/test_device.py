@@ -87,7 +87,7 @@ def test_the_double_finds_leaks_and_frees_without_context(one_gpu: GpuMachine) -
     device = cuda_device()
     with device.active():
         buffer = device.allocate(10, "test")
-    with pytest.raises(Violation, match="not released.*device memory"):
+    with pytest.raises(Violation, match=r"not released.*device memory"):
         one_gpu.check_clean()
     with pytest.raises(Violation, match="without the context"):
         buffer.close()

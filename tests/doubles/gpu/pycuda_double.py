@@ -20,6 +20,13 @@ from .machine import Block, GpuMachine, StreamState
 __all__ = ["make_pycuda"]
 
 _CUBIN = b"CUBIN OF THE DOUBLE "
+# 10 multiprocessors at 1 GHz, memory of 10 GHz (two transfers a clock at 5) over 128 bits.
+_ATTRIBUTES = {
+    "MULTIPROCESSOR_COUNT": 10,
+    "CLOCK_RATE": 1_000_000,
+    "MEMORY_CLOCK_RATE": 5_000_000,
+    "GLOBAL_MEMORY_BUS_WIDTH": 128,
+}
 
 
 class _StrictModule(ModuleType):
@@ -122,7 +129,7 @@ def _driver_names(machine: GpuMachine) -> dict[str, Any]:  # noqa: PLR0915
             return machine.memory_bytes
 
         def get_attribute(self, attribute: str) -> int:
-            return {"MULTIPROCESSOR_COUNT": 10, "CLOCK_RATE": 1_000_000}[attribute]
+            return _ATTRIBUTES[attribute]
 
         def retain_primary_context(self) -> Context:
             if machine.retained_by is not None:
@@ -252,6 +259,8 @@ def _driver_names(machine: GpuMachine) -> dict[str, Any]:  # noqa: PLR0915
     class device_attribute:  # noqa: N801
         MULTIPROCESSOR_COUNT = "MULTIPROCESSOR_COUNT"
         CLOCK_RATE = "CLOCK_RATE"
+        MEMORY_CLOCK_RATE = "MEMORY_CLOCK_RATE"
+        GLOBAL_MEMORY_BUS_WIDTH = "GLOBAL_MEMORY_BUS_WIDTH"
 
     local = locals()
     names = (
