@@ -120,7 +120,11 @@ class Options:
         0.3, "Of two boxes that overlap by more than this IoU the weaker goes.", section="faces", low=0, high=1
     )
     min_face_px: float = _option(
-        12.0, "Least side in px, in the original frame, of a face that is reported; profiles must be larger and surer. 0: all.", section="faces", low=0, high=8192
+        12.0,
+        "Least side in px, in the original frame, of a face that is reported; profiles must be larger and surer. 0: all.",
+        section="faces",
+        low=0,
+        high=8192,
     )
     detect_batch: int = _option(
         8,

@@ -72,7 +72,10 @@ def register(subparsers: Any) -> None:
         )
         if command == "run":
             parser.add_argument(
-                "--gallery", type=Path, metavar="DIR", help="directory with a sub-directory of photos per known person, who are named"
+                "--gallery",
+                type=Path,
+                metavar="DIR",
+                help="directory with a sub-directory of photos per known person, who are named",
             )
         add_option_flags(parser, leave_out=foreign)
         parser.set_defaults(call=_run, command=command, gallery=None)

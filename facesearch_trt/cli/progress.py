@@ -64,7 +64,11 @@ class LineWatcher:
             self._progress[clip.name] = (start, now if due else last, count, expected)
         if due:
             rate = count / (now - start)
-            left = f", about {(expected - count) / rate:.0f} s left" if expected and expected > count >= _SURE_FRAMES else ""
+            left = (
+                f", about {(expected - count) / rate:.0f} s left"
+                if expected and expected > count >= _SURE_FRAMES
+                else ""
+            )
             print(
                 f"{clip.name}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}",
                 flush=True,
