@@ -61,6 +61,7 @@ class ClipFeed:
         self._changed = threading.Condition()
         self._inside: deque[Ticket] = deque()
         self._out: deque[Raw] = deque()
+        self._claimed = 0
         self.entered = 0
         """Frames that its decoder gave."""
         self._last_pts_s: float | None = None
@@ -84,7 +85,7 @@ class ClipFeed:
         ``pts_s`` is None for a frame without a time of its own: it gets the last one's plus ``duration_s``.
         """
         with self._changed:
-            while not self._closed and len(self._inside) + len(self._out) >= self._room:
+            while not self._closed and len(self._inside) + self._claimed + len(self._out) >= self._room:
                 self._waiting = True
                 self._changed.wait()
             self._waiting = False
@@ -116,8 +117,9 @@ class ClipFeed:
     # The graph's thread.
 
     def claim(self, pts_ns: int | None) -> Ticket | None:
-        """Return the ticket of a frame that comes out, None where it is not this clip's. What was before it has been
-        lost.
+        """Return the ticket of a frame that comes out, to be delivered; None where it is not this clip's or not wanted.
+
+        What was before it has been lost.
         """
         with self._changed:
             for index, ticket in enumerate(self._inside):
@@ -126,12 +128,16 @@ class ClipFeed:
                         self._inside.popleft()
                     self.dropped += index
                     self._active_s = time.monotonic()
-                    return None if self._closed else ticket
+                    if self._closed:
+                        return None
+                    self._claimed += 1
+                    return ticket
             return None
 
     def deliver(self, raw: Raw) -> None:
         """Give a claimed frame to the consumer."""
         with self._changed:
+            self._claimed -= 1
             self._out.append(raw)
             self._changed.notify_all()
 
@@ -164,12 +170,13 @@ class ClipFeed:
             return self._is_drained(drain_s)
 
     def _is_drained(self, drain_s: float) -> bool:
-        return not self._inside or time.monotonic() - self._active_s >= drain_s
+        # A frame that is just being copied is not out yet.
+        return not (self._inside or self._claimed) or time.monotonic() - self._active_s >= drain_s
 
     def idle_s(self) -> float:
         """Return for how many seconds its decoder has given nothing although it may."""
         with self._changed:
-            is_waiting = self._waiting or self._inside or self._out or self._ended or self._closed
+            is_waiting = self._waiting or self._inside or self._claimed or self._out or self._ended or self._closed
             return 0.0 if is_waiting else time.monotonic() - self._active_s
 
     def stuck_s(self) -> float:

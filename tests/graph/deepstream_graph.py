@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import onnx
 
 from facesearch_trt.config import CONFIGS
@@ -231,7 +232,7 @@ def taken(
                     frame.image = None
                     result.frames.append(frame)
                 result.damage = source.damage
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             result.error = error
 
     threads = [threading.Thread(target=work, args=(clip,), name=clip.name, daemon=True) for clip in clips]
@@ -255,3 +256,15 @@ def by_software(clip: Clip, detector: Detector, each: Callable[[Frame], None] | 
             made.image = None
             frames.append(made)
     return frames
+
+
+def agree(found: Frame, wanted: Frame) -> None:
+    """Check that two frames are one, with the same faces."""
+    assert (found.frame_num, found.width, found.height) == (wanted.frame_num, wanted.width, wanted.height)
+    assert found.pts_s == wanted.pts_s
+    assert len(found.faces) == len(wanted.faces), f"frame {found.frame_num}"
+    if len(found.faces):
+        assert np.abs(found.faces.boxes - wanted.faces.boxes).max() <= 1.0
+        assert np.abs(found.faces.landmarks - wanted.faces.landmarks).max() <= 1.0
+        difference = found.faces.chips.astype(int) - wanted.faces.chips
+        assert np.abs(difference).mean() < 1

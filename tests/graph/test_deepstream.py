@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facesearch_trt.types import Array, Clip, Frame
+from facesearch_trt.types import Array, Clip
 from tests.doubles import deepstream
-from tests.graph.deepstream_graph import Tuning, arcface, by_software, deepstream_graph, face_ids, taken, yunet
+from tests.graph.deepstream_graph import Tuning, agree, arcface, by_software, deepstream_graph, face_ids, taken, yunet
 from tests.media import clip_of, write_clip
 
 
@@ -44,18 +44,6 @@ def three_clips(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         clip_of(write_clip(directory / "mirrored.mp4", mirrored, fps=15)),
         clip_of(write_clip(directory / "small.mkv", small, fps=25)),
     ]
-
-
-def agree(found: Frame, wanted: Frame) -> None:
-    """Check that two frames are one, with the same faces."""
-    assert (found.frame_num, found.width, found.height) == (wanted.frame_num, wanted.width, wanted.height)
-    assert found.pts_s == wanted.pts_s
-    assert len(found.faces) == len(wanted.faces), f"frame {found.frame_num}"
-    if len(found.faces):
-        assert np.abs(found.faces.boxes - wanted.faces.boxes).max() <= 1.0
-        assert np.abs(found.faces.landmarks - wanted.faces.landmarks).max() <= 1.0
-        difference = found.faces.chips.astype(int) - wanted.faces.chips
-        assert np.abs(difference).mean() < 1
 
 
 def test_several_clips_at_once_give_the_software_graphs_tables(

@@ -146,18 +146,19 @@ class StreamMux(Checked, Gst.Element):
                     violation(f"nvstreammux: {name} must be set")
                     self.fail(f"{name} must be set")
                     return Gst.StateChangeReturn.FAILURE
+        if transition == Gst.StateChange.PAUSED_TO_READY:
+            # Before the pads are closed, which waits for the streams' threads.
+            with self._changed:
+                self._running = False
+                self._fifo.clear()
+                self._changed.notify_all()
         result = Gst.Element.do_change_state(self, transition)
         if transition == Gst.StateChange.READY_TO_PAUSED:
             self._running = True
             self._thread = threading.Thread(target=self._push_all, name="double-mux", daemon=True)
             self._thread.start()
-        elif transition == Gst.StateChange.PAUSED_TO_READY:
-            with self._changed:
-                self._running = False
-                self._fifo.clear()
-                self._changed.notify_all()
-            if self._thread is not None:
-                self._thread.join(10)
+        elif transition == Gst.StateChange.PAUSED_TO_READY and self._thread is not None:
+            self._thread.join(10)
         return result
 
     def _push_all(self) -> None:
