@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# First of all: loaded after pyarrow and GStreamer, an exception inside ONNX Runtime ends the process instead of reaching Python.
+import onnxruntime  # noqa: F401
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
