@@ -30,6 +30,8 @@ _GHOST, _GHOST_FRAMES = 1.7, 12
 """Evidence above which a stranger of fewer frames than these may be the same person seen twice."""
 _ATTACH = 1.45
 """Evidence from which a track without a trusted face is somebody's."""
+_POOR = 1.7
+"""Evidence from which two tracks without a trusted face are one person."""
 _MARGIN = 0.25
 """How much nearer that somebody has to be than the next person."""
 
@@ -63,17 +65,20 @@ def people_of_clip(
     )
     _group(groups, [group for group in groups.all() if groups.trusted(group)])
     _attach(groups, scale)
+    # Small faces that were seen long enough may still be each other: a mean of many says more than one of them.
+    rest = [group for group in groups.all() if not groups.trusted(group) and groups.faces(group) >= settings.n_init]
+    _group(groups, rest, least=scale.cosine(_POOR))
     return groups.numbers()
 
 
-def _group(groups: _Groups, some: list[int]) -> None:
+def _group(groups: _Groups, some: list[int], least: float = -1.0) -> None:
     if not some:
         return
     place = {group: row for row, group in enumerate(some)}
     found = agglomerate(
         np.stack([groups.vector(group) for group in some]),
         np.array([groups.weight(group) for group in some]),
-        np.array([groups.need(group) for group in some]),
+        np.array([max(groups.need(group), least) for group in some]),
         [(place[a], place[b]) for a, b in groups.enemies() if a in place and b in place],
     )
     leader: dict[int, int] = {}
@@ -98,8 +103,7 @@ def _attach(groups: _Groups, scale: SimilarityScale) -> None:
         order = np.argsort(-evidence, kind="stable")
         best = int(order[0])
         second = float(evidence[order[1]]) if len(order) > 1 else 0.0
-        least = max(_ATTACH, float(scale(groups.need(group))))
-        if evidence[best] >= least and evidence[best] - second >= _MARGIN:
+        if evidence[best] >= float(scale(groups.need(group))) and evidence[best] - second >= _MARGIN:
             wishes.append((-float(evidence[best]), group, people[best]))
     for _, group, person in sorted(wishes):
         if not groups.fight(group, person):
@@ -164,6 +168,9 @@ class _Groups:
     def trusted(self, group: int) -> int:
         return self._trusted[group]
 
+    def faces(self, group: int) -> int:
+        return sum(self._tracks[row].faces for row in self._members[group])
+
     def ghost(self, group: int) -> bool:
         """Whether it seems to be what a dissolve leaves of a person who is already in the picture again."""
         return group in self._ghosts
@@ -195,6 +202,8 @@ class _Groups:
                 self._ghosts.add(min(group, other, key=self._length))
             else:
                 nearest = max(nearest, evidence)
+        if not self._trusted[group]:
+            return scale.cosine(max(_ATTACH, nearest + _STRANGER_MARGIN))
         return scale.cosine(min(max(_SAME, nearest + _STRANGER_MARGIN), _MOST))
 
     def _length(self, group: int) -> tuple[int, int]:
