@@ -36,7 +36,8 @@ class Pass:
         self._tools = tools
         self._watcher = watcher
         self._keys = keys
-        self._source = source_of(clip, self.store.record())
+        # Of the clip as it is before the first frame is read; the steps behind keep what step 1 recorded.
+        self._source = source_of(clip, None) if "frames" in keys else None
         self._writer = self.store.begin(keys)
         self._stopwatch = Stopwatch()
         self._start = time.monotonic()
@@ -110,11 +111,11 @@ class Pass:
         """Put all results in place, with the record of what made them, and return the outcome."""
         tools, record = self._tools, self._writer.record
         record.clip = self.clip.name
-        record.source = self._source
         record.seconds = {**record.seconds, **self._stopwatch.seconds()}
         options = {name: value for name, value in asdict(tools.options).items() if name not in _OF_THE_RUN}
         record.options = options
         if "frames" in self._keys:
+            record.source = self._source
             record.damage = damage
             record.graph = "images" if self.clip.kind == "images" else tools.graph
         if "faces" in self._keys:

@@ -59,9 +59,10 @@ def parameters(step: StepName, tools: Tools) -> dict[str, Any]:
             "score_threshold": options.score_threshold,
             "nms_iou": options.nms_iou,
             "min_face_px": options.min_face_px,
+            "precision": options.precision,
         }
     if step == "embeddings":
-        return {"embedder": _described(tools.embedder_entry)}
+        return {"embedder": _described(tools.embedder_entry), "precision": options.precision}
     return {"tracker": asdict(tools.tracker_settings), "similarity": list(tools.similarities)}
 
 

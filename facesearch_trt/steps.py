@@ -47,24 +47,13 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
 
 
 def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
-    detector, embedder = tools.detector, tools.embedder
     with Pass(clip, tools, watcher, keys) as job, tools.open(clip) as source:
         frames = job.watch("decode", source)
         frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
-        frames = job.watch(
-            "detect",
-            detect(
-                frames,
-                detector,
-                tools.aligner,
-                tools.network_pool,
-                ahead=8 * tools.threads,
-                batch=tools.detect_batch,
-            ),
-        )
+        frames = job.watch("detect", _detect(frames, tools))
         frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
         frames = job.watch("write_faces", job.write_faces(frames))
-        frames = job.watch("embed", embed(frames, embedder, tools.network_pool, ahead=tools.threads))
+        frames = job.watch("embed", _embed(frames, tools))
         frames = job.watch("write_embeddings", job.write_embeddings(frames))
         job.write_identity(frames)
         return job.commit(damage=source.damage)
@@ -88,19 +77,8 @@ def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Step 2: aligned face chips, faces.csv and quality.csv."""
 
     def run(job: Pass) -> Outcome:
-        detector = tools.detector
         frames = job.watch("read_frames", job.store.load_frames(executor=tools.picture_pool))
-        frames = job.watch(
-            "detect",
-            detect(
-                frames,
-                detector,
-                tools.aligner,
-                tools.network_pool,
-                ahead=8 * tools.threads,
-                batch=tools.detect_batch,
-            ),
-        )
+        frames = job.watch("detect", _detect(frames, tools))
         job.drain(job.watch("write_faces", job.write_faces(frames)))
         job.keep_pictures(tools.options.frames)
         return job.commit()
@@ -112,10 +90,9 @@ def faces_to_embeddings(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Step 3: embeddings.pth, and the column enorm of faces.csv."""
 
     def run(job: Pass) -> Outcome:
-        embedder = tools.embedder
         stored = job.store.load_faces(with_chips=True, with_embeddings=False, executor=tools.picture_pool)
         frames = job.watch("read_chips", stored)
-        frames = job.watch("embed", embed(frames, embedder, tools.network_pool, ahead=tools.threads))
+        frames = job.watch("embed", _embed(frames, tools))
         job.drain(job.watch("write_embeddings", job.write_embeddings(frames)))
         return job.commit()
 
@@ -142,6 +119,16 @@ def _step(step: StepName, clip: Clip, tools: Tools, watcher: Watcher, run: Calla
         return skipped(clip, store)
     with Pass(clip, tools, watcher, {step: key}) as job:
         return run(job)
+
+
+def _detect(frames: Iterable[Frame], tools: Tools) -> Frames:
+    # So many frames in work that the networks do not wait while the tracker takes a batch of embedded ones.
+    ahead, batch = 8 * tools.threads, tools.detect_batch
+    return detect(frames, tools.detector, tools.aligner, tools.network_pool, ahead=ahead, batch=batch)
+
+
+def _embed(frames: Iterable[Frame], tools: Tools) -> Frames:
+    return embed(frames, tools.embedder, tools.network_pool, ahead=tools.threads)
 
 
 def _every(frames: Iterable[Frame], every: int) -> Frames:

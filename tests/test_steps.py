@@ -18,7 +18,11 @@ import pytest
 
 from facesearch_trt import demo
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
+from facesearch_trt.plan import planned_keys
 from facesearch_trt.store.pth import read_pth
+from facesearch_trt.store.record import Source
+from facesearch_trt.wiring import Tools
 
 EVERY = "5"
 """Frames between two that are used: the clip's people and shots, in a fifth of the time."""
@@ -129,6 +133,13 @@ def test_only_what_changed_is_done_again(root: Path, finished: Path, capsys: pyt
     (output / "faces.csv").unlink()
     assert main(run) == 0
     assert_same(output, finished)
+
+
+def test_another_precision_does_the_networks_work_again() -> None:
+    source = Source("clip.mp4", 1, 2)
+    with Tools(Options(precision="fp32")) as one, Tools(Options(precision="int8")) as other:
+        first, second = planned_keys(source, one), planned_keys(source, other)
+    assert {step for step in first if first[step] == second[step]} == {"frames"}
 
 
 @pytest.mark.parametrize("keep", ["faces", "none"])
