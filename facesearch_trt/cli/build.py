@@ -123,7 +123,6 @@ def _build_engines(
             args.workspace_mib,
             args.optimization_level,
         )
-        print(f"{order.model}: building; this takes minutes", flush=True)
         report = _on_terminal if sys.stderr.isatty() else None
         entry = build_engine(build, directory, device, force=options.force, progress=report)
         print(f"{order.model}: {entry.path} ({entry.nbytes / 1e6:.1f} MB, built in {entry.seconds:.0f} s)")
