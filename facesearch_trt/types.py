@@ -16,7 +16,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["QUALITY_COLUMNS", "Array", "Clip", "DetectorSpec", "EmbedderSpec", "FaceBatch", "Frame", "FrameSource"]
+__all__ = [
+    "QUALITY_COLUMNS",
+    "Array",
+    "Capability",
+    "Clip",
+    "DetectorSpec",
+    "EmbedderSpec",
+    "FaceBatch",
+    "Frame",
+    "FrameSource",
+]
 
 Array = npt.NDArray[Any]
 
@@ -158,3 +168,17 @@ class EmbedderSpec:
     """Cosine from which two faces are called one person in everyday use (false accepts about 1 in 1,000)."""
     similarity_strict: float
     """Cosine at which no stranger was accepted when it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One thing that this machine can or cannot do."""
+
+    name: str
+    ready: bool
+    found: str
+    """What there is: a version, a size, or what went wrong."""
+    remedy: str = ""
+    """What to do to have it; empty where there is nothing to do."""
+    needed: bool = False
+    """Whether the job cannot be done without it."""

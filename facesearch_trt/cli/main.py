@@ -23,6 +23,7 @@ _COMMANDS = {
     "models": "models",
     "config": "config",
     "build": "build",
+    "doctor": "doctor",
     "people": "people",
     "calibrate": "calibrate",
     "eval": "evaluate",

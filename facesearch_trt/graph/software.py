@@ -27,7 +27,7 @@ from .containers import Layout, checked_layout
 from .gst import Graph, codec_name, gstreamer, launch
 from .orientation import upright
 
-__all__ = ["SoftwareSource"]
+__all__ = ["SoftwareSource", "package_of", "software_decoder"]
 
 log = logging.getLogger(__name__)
 
@@ -204,10 +204,20 @@ def _damage(decoded: _Decoded, coded: CodedStream, layout: Layout, warnings: lis
     return "; ".join(found) or None
 
 
+def software_decoder(caps: Any) -> Any | None:
+    """Return the factory of the decoder that is taken for a stream's caps, None where the CPU has none."""
+    return best_factory(gstreamer().ELEMENT_FACTORY_TYPE_DECODER, caps, _SOFTWARE_PLUGINS)
+
+
+def package_of(media_type: str) -> str:
+    """Return the Debian or Ubuntu package with a software decoder for a media type (``video/x-vp9``)."""
+    return _PACKAGE_OF.get(media_type, _FALLBACK_PACKAGE)
+
+
 def _decoder_for(caps: Any, path: Path) -> Any:
-    factory = best_factory(gstreamer().ELEMENT_FACTORY_TYPE_DECODER, caps, _SOFTWARE_PLUGINS)
+    factory = software_decoder(caps)
     if factory is None:
-        package = _PACKAGE_OF.get(caps.get_structure(0).get_name(), _FALLBACK_PACKAGE)
+        package = package_of(caps.get_structure(0).get_name())
         raise DecodeError(
             f"there is no software decoder for {codec_name(caps)}",
             where=path,

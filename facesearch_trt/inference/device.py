@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..errors import EngineError
 from ..types import Array
 
-__all__ = ["CudaDevice", "CudaStream", "DeviceArray", "DeviceBuffer", "PinnedBuffer", "cuda_device", "gib"]
+__all__ = ["CudaDevice", "CudaStream", "DeviceArray", "DeviceBuffer", "PinnedBuffer", "cuda_device", "gib", "gpus"]
 
 _log = logging.getLogger(__name__)
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no waiting for what others put on the default stream.
@@ -241,6 +241,18 @@ def cuda_device(index: int = 0) -> CudaDevice:
         if index not in _devices:
             _devices[index] = CudaDevice(index)
         return _devices[index]
+
+
+def gpus() -> list[tuple[str, str, int]]:
+    """Return name, compute capability and bytes of memory of every GPU, without starting any.
+
+    Raises EngineError where there is no pycuda or driver.
+    """
+    driver = _import_driver()
+    with _driver_errors(driver, "the NVIDIA driver does not start", remedy=_DRIVER_REMEDY):
+        driver.init()
+        found = [driver.Device(index) for index in range(driver.Device.count())]
+        return [(one.name(), "{}.{}".format(*one.compute_capability()), one.total_memory()) for one in found]
 
 
 def gib(nbytes: int) -> str:

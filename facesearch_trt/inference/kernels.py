@@ -19,7 +19,16 @@ from ..errors import EngineError
 from .cache import write_atomic
 from .device import CudaDevice, CudaStream, DeviceArray
 
-__all__ = ["FACE_DTYPE", "HEAD_DTYPE", "LOOK_DTYPE", "Kernels", "Pixels", "kernel_source", "load_kernels"]
+__all__ = [
+    "FACE_DTYPE",
+    "HEAD_DTYPE",
+    "LOOK_DTYPE",
+    "Kernels",
+    "Pixels",
+    "kernel_source",
+    "kernels_ready",
+    "load_kernels",
+]
 
 _log = logging.getLogger(__name__)
 _SOURCES = Path(__file__).with_name("cuda")
@@ -174,6 +183,22 @@ def kernel_source() -> str:
     return source.replace('#include "geometry.h"', header, 1)
 
 
+def kernels_ready(directory: Path, compute_capability: str) -> Path | None:
+    """Return the file of compiled kernels that is taken for a GPU of a compute capability ("9.0"); None where there is none.
+
+    Parameters
+    ----------
+    directory: of the engines.
+    """
+    return next((path for path in _places(directory, compute_capability) if path.is_file()), None)
+
+
+def _places(directory: Path, compute_capability: str) -> tuple[Path, Path]:
+    """Return where the kernels of one kind of GPU, and where those for several, are kept."""
+    stem = f"kernels-{hashlib.sha256(kernel_source().encode()).hexdigest()[:12]}"
+    return directory / f"{stem}-sm{compute_capability.replace('.', '')}.cubin", directory / f"{stem}.fatbin"
+
+
 def load_kernels(device: CudaDevice, directory: Path) -> Kernels:
     """Return the kernels for the device, compiled on first use; call inside an active device.
 
@@ -183,24 +208,22 @@ def load_kernels(device: CudaDevice, directory: Path) -> Kernels:
 
     Raises EngineError where they are not there and cannot be compiled, or the driver refuses them.
     """
-    source = kernel_source()
-    stem = f"kernels-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    ready = directory / f"{stem}-sm{device.compute_capability.replace('.', '')}.cubin"
-    for path in (ready, directory / f"{stem}.fatbin"):
-        if path.is_file():
-            return Kernels(device.load(path.read_bytes()))
+    path = kernels_ready(directory, device.compute_capability)
+    if path is not None:
+        return Kernels(device.load(path.read_bytes()))
+    own, shared = _places(directory, device.compute_capability)
     try:
-        code = device.compile(source, _OPTIONS)
+        code = device.compile(kernel_source(), _OPTIONS)
     except EngineError as error:
         raise EngineError(
             error.what,
             asked=error.asked,
             found=error.found,
-            remedy=f"{error.remedy} A file compiled elsewhere goes to {directory / f'{stem}.fatbin'}.",
+            remedy=f"{error.remedy} A file compiled elsewhere goes to {shared}.",
         ) from error
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomic(ready, code)
-    _log.info("compiled the CUDA kernels: %s", ready)
+    write_atomic(own, code)
+    _log.info("compiled the CUDA kernels: %s", own)
     return Kernels(device.load(code))
 
 

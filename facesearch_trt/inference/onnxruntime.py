@@ -14,7 +14,7 @@ from ..errors import EngineError
 from ..types import Array
 from .engine import TensorSpec
 
-__all__ = ["OnnxRuntimeEngine"]
+__all__ = ["OnnxRuntimeEngine", "onnxruntime_facts"]
 
 _CPU = "CPUExecutionProvider"
 _DTYPES = {
@@ -90,12 +90,22 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _session(path: Path, threads: int, providers: tuple[str, ...]) -> Any:
+def onnxruntime_facts() -> tuple[str, list[str]]:
+    """Return ONNX Runtime's version and its execution providers. Raises EngineError where it is not installed."""
+    onnxruntime = _module()
+    return str(onnxruntime.__version__), list(onnxruntime.get_available_providers())
+
+
+def _module() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise EngineError("ONNX Runtime is not installed", found=error, remedy="pip install onnxruntime") from error
+    return onnxruntime
 
+
+def _session(path: Path, threads: int, providers: tuple[str, ...]) -> Any:
+    onnxruntime = _module()
     onnxruntime.set_default_logger_severity(4)
     missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
     if missing:
