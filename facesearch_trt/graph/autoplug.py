@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
+import time
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 _CONTAINERS = {"asf", "avi", "flv", "isomp4", "matroska", "mpegpsdemux", "mpegtsdemux", "mxf", "ogg"}
 """Plugins of the demuxers that are used: they read the file alone. Others fetch what a playlist names."""
+_POLL_S = 0.001
+_LINKING_S = 10.0
+"""How long the linking of an element may take when the pipeline is to be stopped."""
 _FRAMING = ("stream-format", "alignment", "parsed", "framed", "codec_data")
 """Fields of caps that a parser may change."""
 
@@ -37,7 +42,7 @@ class Autoplug:
 
     Parameters
     ----------
-    pipeline: a ``Gst.Pipeline`` in state NULL that holds ``after``.
+    pipeline: a ``Gst.Bin`` in state NULL that holds ``after``; its sinks, if it has any, have ``async=false``.
     path: the file.
     decoder_for: returns a new decoder element for a stream's caps; raises DecodeError where there is none.
     after: the element that gets what the decoder makes.
@@ -72,6 +77,8 @@ class Autoplug:
         self._fail = fail
         self._endless = False
         self._complete = False
+        self._closed = False
+        self._lock = threading.Lock()
         self._handlers: list[tuple[Any, int]] = []
         source, typefind = (gst.ElementFactory.make(name) for name in ("filesrc", "typefind"))
         source.set_property("location", str(path))
@@ -81,10 +88,18 @@ class Autoplug:
         self._connect(typefind, "have-type", lambda _, __, caps: self._found_type(typefind, caps))
 
     def close(self) -> None:
-        """Disconnect the callbacks: their cycle with the pipeline is one that Python's collector does not see."""
+        """Link nothing more; to be called before the pipeline is stopped. A second call does nothing.
+
+        It also breaks the cycle of the pipeline and its callbacks, which Python's collector does not see.
+        """
+        self._closed = True
+        # A callback that is at work is waited for, but not for ever.
+        if self._lock.acquire(timeout=_LINKING_S):
+            self._lock.release()
         for element, handler in self._handlers:
             element.disconnect(handler)
         self._handlers.clear()
+        self._pipeline = self._after = None
 
     def no_video(self) -> DecodeError | None:
         """Return the error to raise where the file holds streams but no video."""
@@ -98,12 +113,32 @@ class Autoplug:
     def _connect(self, element: Any, signal: str, callback: Callable[..., None]) -> None:
         def guarded(*args: Any) -> None:
             try:
-                callback(*args)
+                if self._has_started():
+                    with self._lock:
+                        if not self._closed:
+                            callback(*args)
             # What a callback of GStreamer raises would be printed and lost.
             except Exception as error:
                 self._fail(error)
 
         self._handlers.append((element, element.connect(signal, guarded)))
+
+    def _has_started(self) -> bool:
+        """Wait until the pipeline plays; return whether it does.
+
+        While one thread takes the pipeline from state to state, no other may change the state of its children: each
+        would hold a lock that the other waits for. Seen once in 400 to 1,000 starts.
+        """
+        gst = gstreamer()
+        pipeline = self._pipeline
+        while not self._closed:
+            _, state, pending = pipeline.get_state(0)
+            if pending == gst.State.VOID_PENDING and state == gst.State.PLAYING:
+                return True
+            if pending in (gst.State.NULL, gst.State.READY):
+                break
+            time.sleep(_POLL_S)
+        return False
 
     def _found_type(self, typefind: Any, caps: Any) -> None:
         gst = gstreamer()

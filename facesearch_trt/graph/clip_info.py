@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,9 @@ def probe(clip: Clip, *, stall_timeout_s: float) -> ClipInfo:
 
 def _probe_video(path: Path, listed: int | None, stall_timeout_s: float) -> ClipInfo:
     gst = gstreamer()
-    pipeline = launch("identity name=coded ! appsink name=sink sync=false enable-last-sample=false max-buffers=1")
+    pipeline = launch(
+        "identity name=coded ! appsink name=sink sync=false async=false enable-last-sample=false max-buffers=1"
+    )
     sink = pipeline.get_by_name("sink")
     graph = Graph(pipeline, where=path, stall_timeout_s=stall_timeout_s)
     # Where a decoder would stand, coded frames pass on to the sink, and the first tells all.
@@ -62,17 +65,14 @@ def _probe_video(path: Path, listed: int | None, stall_timeout_s: float) -> Clip
         after=pipeline.get_by_name("coded"),
         fail=graph.fail,
     )
-    try:
-        with graph:
-            try:
-                sample = graph.pull(sink, hopeless=lambda: plug.linked_caps is None)
-            except DecodeError as error:
-                raise plug.no_video() or error from error
-            if sample is None:
-                raise plug.no_video() or DecodeError("holds no frames", where=path)
-            return _info(sample.get_caps(), graph.duration_s(), listed)
-    finally:
-        plug.close()
+    with graph, contextlib.closing(plug):
+        try:
+            sample = graph.pull(sink, hopeless=lambda: plug.linked_caps is None)
+        except DecodeError as error:
+            raise plug.no_video() or error from error
+        if sample is None:
+            raise plug.no_video() or DecodeError("holds no frames", where=path)
+        return _info(sample.get_caps(), graph.duration_s(), listed)
 
 
 def _info(caps: Any, duration_s: float | None, listed: int | None) -> ClipInfo:

@@ -143,7 +143,8 @@ class Graph:
     def _start(self) -> None:
         gst = gstreamer()
         # In a thread: to open a file on a dead network mount can block for ever.
-        result = bounded(lambda: self._pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
+        pipeline = self._pipeline
+        result = bounded(lambda: pipeline.set_state(gst.State.PLAYING), self._stall_timeout_s)
         if result is None:
             raise self._stalled("has not opened it")
         if result == gst.StateChangeReturn.FAILURE:

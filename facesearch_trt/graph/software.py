@@ -8,6 +8,7 @@ decoded.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ class SoftwareSource:
         self._path: Path = clip.source
         self._stall_timeout_s = stall_timeout_s
         self._graph: Graph | None = None
+        self._plug: Autoplug | None = None
 
     def __enter__(self) -> SoftwareSource:
         return self
@@ -99,29 +101,33 @@ class SoftwareSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._plug is not None:
+            self._plug.close()
         if self._graph is not None:
             self._graph.stop()
 
     def __iter__(self) -> Iterator[Frame]:
-        layout = checked_layout(self._path)
+        path = self._path
+        layout = checked_layout(path)
         pipeline = launch(
             f"queue name=decoded max-size-buffers={_AHEAD} max-size-bytes=0 max-size-time=0"
             " ! videoconvert ! video/x-raw,format=BGRx"
-            f" ! appsink name=sink sync=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
+            f" ! appsink name=sink sync=false async=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
         )
-        graph = self._graph = Graph(pipeline, where=self._path, stall_timeout_s=self._stall_timeout_s)
+        graph = self._graph = Graph(pipeline, where=path, stall_timeout_s=self._stall_timeout_s)
         coded = CodedStream()
-        plug = Autoplug(
+        plug = self._plug = Autoplug(
             pipeline,
-            self._path,
-            decoder_for=lambda caps: coded.before(_decoder_for(caps, self._path)),
+            path,
+            decoder_for=lambda caps: coded.before(_decoder_for(caps, path)),
             after=pipeline.get_by_name("decoded"),
             fail=graph.fail,
         )
         self.damage = None
         decoded = _Decoded()
         try:
-            with graph:
+            # Closed in the opposite order: nothing is linked any more while the graph stops.
+            with graph, contextlib.closing(plug):
                 try:
                     yield from self._frames(graph, plug, coded, pipeline.get_by_name("sink"), decoded)
                 except DecodeError as error:
@@ -130,12 +136,11 @@ class SoftwareSource:
                     decoded.broke_off = str(error.found or error.what)
                 decoded.declared_s = _declared_s(graph, plug)
         finally:
-            plug.close()
             coded.close()
         if not decoded.count:
             raise plug.no_video() or DecodeError(
                 "no frame of it can be decoded",
-                where=self._path,
+                where=path,
                 found="; ".join(graph.warnings) or None,
                 remedy="Check that it plays elsewhere.",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,13 @@ class VideoFacts:
     absolute: bool
     """Whether buffers carry the container's own times; see :attr:`.autoplug.Autoplug.absolute`."""
 
+    shift_ns: int
+    """From a buffer's time stamp to the container's presentation time, as the stream's first segment has it."""
+
+    def time_s(self, pts_ns: int) -> float:
+        """Return the presentation time of a buffer in the container, seconds."""
+        return (pts_ns if self.absolute else pts_ns + self.shift_ns) / 1e9
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright pictures, px."""
@@ -69,14 +77,14 @@ def look_into(path: Path, *, stall_timeout_s: float) -> VideoFacts:
     pad = sink.get_static_pad("sink")
     probe = pad.add_probe(gst.PadProbeType.EVENT_DOWNSTREAM | gst.PadProbeType.BUFFER, view.passed)
     try:
-        with graph:
+        # Closed in the opposite order: nothing is linked any more while the graph stops.
+        with graph, contextlib.closing(plug):
             try:
                 caps = graph.wait(view.wait, view.ended.is_set)
             except DecodeError as error:
                 raise plug.no_video() or error from error
     finally:
         pad.remove_probe(probe)
-        plug.close()
     if caps is None:
         raise plug.no_video() or DecodeError("holds no data", where=path)
     structure = caps.get_structure(0)
@@ -89,7 +97,7 @@ def look_into(path: Path, *, stall_timeout_s: float) -> VideoFacts:
             remedy="Use --graph software for it.",
         )
     flip = _FLIPS.get(view.orientation, "none")
-    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, plug.absolute)
+    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, plug.absolute, view.shift_ns)
 
 
 class _View:
@@ -97,6 +105,7 @@ class _View:
 
     def __init__(self) -> None:
         self.orientation = "rotate-0"
+        self.shift_ns = 0
         self.ended = threading.Event()
         self._caps: Any = None
         self._seen = threading.Event()
@@ -113,6 +122,9 @@ class _View:
         event = info.get_event()
         if event.type == gst.EventType.CAPS:
             self._caps = event.parse_caps()
+        elif event.type == gst.EventType.SEGMENT:
+            segment = event.parse_segment()
+            self.shift_ns = segment.time - segment.start
         elif event.type == gst.EventType.TAG:
             found, text = event.parse_tag().get_string("image-orientation")
             self.orientation = text if found else self.orientation
