@@ -11,32 +11,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 
 from ..errors import BackendError, DecodeError
-from ..types import Array, Clip, FaceBatch, Frame
+from ..types import Clip, Frame
 from .containers import Layout, checked_layout
+from .deepstream_faces import CutFaces, EnginesFor, FacesOfRaw, ReadFaces
 from .deepstream_lane import Lane, LaneSettings
 from .deepstream_source import SourceBin, SourceSettings, source_element
 from .elements import has_element
-from .feed import ClipFeed, Raw
-from .nvinfer_config import DetectorEngine
-from .placement import Look, placement, region_in_mux
+from .feed import ClipFeed
 from .probe import MetaReader
 from .video_facts import look_into
 
-__all__ = ["CutFaces", "DeepStreamGraph", "DeepStreamSource", "EnginesFor", "ReadFaces", "check_elements"]
+__all__ = ["DeepStreamGraph", "DeepStreamSource", "check_elements"]
 
 log = logging.getLogger(__name__)
-
-EnginesFor = Callable[[int, int], Sequence[DetectorEngine]]
-"""Returns, for frames of a width and height, the detector's engines: one, or two for a second look at a smaller size.
-"""
-ReadFaces = Callable[[Sequence[Look], int, int], FaceBatch]
-"""Makes the faces of a frame of a width and height from what the networks said of it."""
-CutFaces = Callable[[FaceBatch, Array], FaceBatch]
-"""Adds chips and quality, cut from the frame, uint8 [H, W, 3] BGR."""
 
 _ELEMENTS = ("nvstreammux", "nvvideoconvert", "nvinfer")
 
@@ -88,11 +79,9 @@ class DeepStreamGraph:
         self.settings = settings
         self.ahead = max(ahead, 2 * settings.batch)
         self.places = threading.BoundedSemaphore(at_once)
+        self.faces = FacesOfRaw(read_faces, cut_faces, every)
         self._engines_for = engines_for
-        self._read_faces = read_faces
-        self._cut_faces = cut_faces
         self._reader = reader
-        self._every = every
         self._at_once = at_once
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._lock = threading.Lock()
@@ -123,25 +112,6 @@ class DeepStreamGraph:
                 lane = self._lanes[size] = Lane(size, engines, self.settings, self._reader)
                 log.info("DeepStream: pipeline for %dx%d, batch %d", *size, self.settings.batch)
             return lane
-
-    def frame_of(self, raw: Raw, lane: Lane) -> Frame:
-        """Return a frame as it came out of a lane, with its faces. Runs in the consumer's thread."""
-        ticket = raw.ticket
-        image = region_in_mux(raw.size, lane.size).picture(raw.canvas, raw.size)
-        image.flags.writeable = False
-        frame = Frame(ticket.frame_num, ticket.pts_s, *raw.size, image)
-        if ticket.frame_num % self._every:
-            return frame
-        looks = [
-            # In the order in which the decoder reads them, which an engine need not keep.
-            Look(
-                {name: raw.outputs[number][name] for name in engine.outputs},
-                0,
-                placement(raw.size, lane.size, (engine.width, engine.height)),
-            )
-            for number, engine in lane.engines.items()
-        ]
-        return frame.with_faces(self._cut_faces(self._read_faces(looks, *raw.size), image))
 
     def _make_room(self) -> None:
         """Keep no more pipelines than clips run at once: each holds its engine's memory."""
@@ -218,7 +188,7 @@ class DeepStreamSource:
         count, faults = 0, []
         try:
             while (raw := feed.take()) is not None:
-                yield self._graph.frame_of(raw, lane)
+                yield self._graph.faces.frame_of(raw, lane.size, lane.engines)
                 count += 1
             faults = part.faults()
         except DecodeError as error:

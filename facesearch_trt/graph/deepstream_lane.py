@@ -23,7 +23,7 @@ from .gst import bounded, gstreamer, words_of
 from .nvinfer_config import DetectorEngine, NvInferSettings
 from .probe import MetaReader
 
-__all__ = ["Lane", "LaneSettings"]
+__all__ = ["Lane", "LaneSettings", "mux_properties"]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,30 @@ class LaneSettings:
     """Surfaces lie in memory that the CPU can read too."""
     live: bool
     """The sources are cameras: a batch holds one frame of each and does not wait for the slow."""
+
+    @property
+    def memory(self) -> int:
+        """What the surfaces lie in, a value of nvbuf-memory-type."""
+        return MEMORY_UNIFIED if self.unified and not self.jetson else MEMORY_DEFAULT
+
+
+def mux_properties(size: tuple[int, int], settings: LaneSettings, *, drop_end: bool) -> dict[str, object]:
+    """Return the properties of nvstreammux for pictures of ``size`` (width, height)."""
+    return {
+        "width": size[0],
+        "height": size[1],
+        "batch-size": settings.batch,
+        "batched-push-timeout": settings.push_timeout_us,
+        "live-source": settings.live,
+        # Only a clip that changes its size on the way is scaled at all, and then keeps its aspect ratio.
+        "enable-padding": True,
+        # Time stamps stay the clip's own.
+        "attach-sys-ts": False,
+        # Where clips come and go, that all which are in have ended is not the end.
+        "drop-pipeline-eos": drop_end,
+        "gpu-id": settings.gpu_id,
+        "nvbuf-memory-type": settings.memory,
+    }
 
 
 class Lane:
@@ -141,28 +165,9 @@ class Lane:
 
     def _build(self) -> None:
         gst, settings = gstreamer(), self._settings
-        memory = MEMORY_UNIFIED if settings.unified and not settings.jetson else MEMORY_DEFAULT
-        width, height = self.size
-        self._mux = element(
-            "nvstreammux",
-            "mux",
-            {
-                "width": width,
-                "height": height,
-                "batch-size": settings.batch,
-                "batched-push-timeout": settings.push_timeout_us,
-                "live-source": settings.live,
-                # Only a clip that changes its size on the way is scaled at all, and then keeps its aspect ratio.
-                "enable-padding": True,
-                # Time stamps stay the clip's own.
-                "attach-sys-ts": False,
-                # Clips come and go: that all which are in have ended is not the end.
-                "drop-pipeline-eos": True,
-                "gpu-id": settings.gpu_id,
-                "nvbuf-memory-type": memory,
-            },
-        )
-        convert = element("nvvideoconvert", "rgba", {"gpu-id": settings.gpu_id, "nvbuf-memory-type": memory})
+        self._mux = element("nvstreammux", "mux", mux_properties(self.size, settings, drop_end=True))
+        memory = {"gpu-id": settings.gpu_id, "nvbuf-memory-type": settings.memory}
+        convert = element("nvvideoconvert", "rgba", memory)
         only = element("capsfilter", "only-rgba", {"caps": "video/x-raw(memory:NVMM), format=RGBA"})
         infers = [
             element("nvinfer", f"detector-{number}", {"config-file-path": str(self._config_of(number, engine))})
@@ -314,6 +319,7 @@ class Lane:
 
     def _remove(self, index: int, part: SourceBin, feed: ClipFeed) -> None:
         gst = gstreamer()
+        part.stop_linking()
         part.bin.set_locked_state(True)
         if bounded(lambda: part.bin.set_state(gst.State.NULL), _STOP_S) is None:
             log.warning("%s: a read hangs in the system; its thread is left behind", feed.where)
@@ -345,6 +351,8 @@ class Lane:
             return
         for feed in self._feeds.values():
             feed.close()
+        for part in self._sources.values():
+            part.stop_linking()
         if bounded(lambda: pipeline.set_state(gst.State.NULL), _STOP_S) is None:
             log.warning("DeepStream: a thread hangs in the system and is left behind")
         for part in self._sources.values():

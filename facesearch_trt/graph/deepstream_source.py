@@ -16,7 +16,7 @@ from .elements import element, has_element, link
 from .feed import ClipFeed
 from .gst import codec_name, gstreamer
 
-__all__ = ["DECODED", "DECODERS", "SourceBin", "SourceSettings", "source_element"]
+__all__ = ["DECODED", "DECODERS", "FLIP", "SourceBin", "SourceSettings", "source_element"]
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ DECODERS = ("nvv4l2decoder", "nvjpegdec", "nvimagedec")
 DECODED = ("video/x-h264", "video/x-h265", "video/mpeg", "video/x-av1", "video/x-vp8", "video/x-vp9", "image/jpeg")
 """Media types that nvv4l2decoder takes; which profiles of them depends on the chip."""
 
-_FLIP = {
+FLIP = {
     "none": 0,
     "counterclockwise": 1,
     "rotate-180": 2,
@@ -36,6 +36,7 @@ _FLIP = {
     "vertical-flip": 6,
     "upper-left-diagonal": 7,
 }
+"""What turns a picture upright → the value of nvvideoconvert's flip-method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class SourceBin:
         self.bin = gst.Bin.new(name)
         self._plug: Autoplug | None = None
         self._gpu = {} if settings.jetson else {"gpu-id": settings.gpu_id}
-        self._convert = element("nvvideoconvert", None, {"flip-method": _FLIP[settings.flip], **self._gpu})
+        self._convert = element("nvvideoconvert", None, {"flip-method": FLIP[settings.flip], **self._gpu})
         only = element("capsfilter", None, {"caps": "video/x-raw(memory:NVMM), format=NV12"})
         self.bin.add(self._convert)
         self.bin.add(only)
@@ -100,8 +101,13 @@ class SourceBin:
         self._probe = self.pad.add_probe(kinds, self._passed)
         self.bin.add_pad(self.pad)
 
+    def stop_linking(self) -> None:
+        """Plug no further element; to be called before the bin is stopped."""
+        if self._plug is not None:
+            self._plug.close()
+
     def close(self) -> None:
-        """Break the cycles from the elements over their callbacks to this object."""
+        """Break the cycles from the elements over their callbacks to this object; to be called once the bin is stopped."""
         for owner, handler in self._handlers:
             owner.disconnect(handler)
         self._handlers.clear()
@@ -109,8 +115,7 @@ class SourceBin:
             self.pad.remove_probe(self._probe)
             self._probe = 0
         self._coded.close()
-        if self._plug is not None:
-            self._plug.close()
+        self.stop_linking()
 
     def faults(self) -> list[str]:
         """Return what was found wrong with a clip that has been decoded to its end."""

@@ -18,7 +18,8 @@ from facesearch_trt.config import CONFIGS
 from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.detect import Detector, with_chips
 from facesearch_trt.faces.embed import Embedder, embed
-from facesearch_trt.graph.deepstream import CutFaces, DeepStreamGraph, EnginesFor, ReadFaces
+from facesearch_trt.graph.deepstream import DeepStreamGraph
+from facesearch_trt.graph.deepstream_faces import CutFaces, EnginesFor, ReadFaces
 from facesearch_trt.graph.deepstream_lane import LaneSettings
 from facesearch_trt.graph.nvinfer_config import DetectorEngine
 from facesearch_trt.graph.placement import Look

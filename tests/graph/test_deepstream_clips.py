@@ -210,7 +210,6 @@ def test_bad_clips_among_good_ones(double: deepstream.State, tmp_path: Path) -> 
     assert double.decoders_alive == 0
 
 
-@pytest.mark.skip(reason="intermittent: a state change of the double's decoder can hang; see docs/verification.md")
 def test_a_source_that_stalls_is_removed_and_the_others_go_on(double: deepstream.State, tmp_path: Path) -> None:
     double.stalling_width = 160
     stalls, good = clip(tmp_path / "stalls.mp4", 30, size=(160, 96)), clip(tmp_path / "good.mp4", 30)
