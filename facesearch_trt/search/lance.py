@@ -92,6 +92,10 @@ def lance_errors(location: str) -> Iterator[None]:
             "the index cannot be used",
             where=location,
             found=re.sub(r", /\S+\.rs:\d+:\d+", "", reason)[:400],
-            remedy=f"If it is damaged, remove {location} and run `facesearch index` again: it is made from the clips'"
-            " results.",
+            remedy=(
+                "Check the address, the credentials in the environment and the network."
+                if is_remote(location)
+                else f"If it is damaged, remove {location} and run `facesearch index` again: it is made from the"
+                " clips' results."
+            ),
         ) from error
