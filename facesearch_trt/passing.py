@@ -124,8 +124,9 @@ class Pass:
         if "embeddings" in self._keys:
             embedder = tools.embedder_entry
             record.models["embedder"] = Model(embedder.name, embedder.sha256, embedder.licence.name)
-        if record.models:
-            record.backend = tools.backend
+        if self._keys.keys() & {"faces", "embeddings"}:
+            choice = tools.backend_choice
+            record.backend, record.precision, record.backend_why = choice.name, choice.precision, choice.why
         self._writer.commit()
         return self._outcome("done" if record.damage is None else "damaged", record.damage or "")
 

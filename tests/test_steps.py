@@ -100,7 +100,8 @@ def test_the_contract_of_the_output(finished: Path) -> None:
     np.testing.assert_allclose(norms, [float(row["enorm"]) for row in faces], atol=1e-6)
     assert stored.model == "dlib-resnet"
     record = json.loads((finished / "run.json").read_text())
-    assert record["backend"] == "onnxruntime"
+    assert (record["backend"], record["precision"]) == ("onnxruntime", "fp32")
+    assert record["backend_why"]
     assert record["graph"] == "software"
     assert {state["state"] for state in record["steps"].values()} == {"done"}
     assert set(record["steps"]) == {"frames", "faces", "embeddings", "identity"}

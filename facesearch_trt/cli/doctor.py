@@ -38,13 +38,16 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="run a picture through every backend that is ready, and compare with ONNX Runtime in float32",
     )
+    parser.add_argument(
+        "--networks", action="store_true", help="look at what runs the networks only, not at what reads clips"
+    )
     add_option_flags(parser, leave_out=frozenset(vars(Options())) - _KEPT)
     parser.set_defaults(call=_doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
     options = options_from(args)
-    examination = examine(options)
+    examination = examine(options, networks_only=args.networks)
     agreements, unready = verify_machine(options) if args.verify and examination.can_run else ([], [])
     is_well = examination.can_run and not any(agreement.shortfalls for agreement in agreements)
     if args.json:
@@ -69,9 +72,9 @@ def _lines(examination: Examination) -> Iterator[str]:
     yield from map(_line, examination.plan)
     yield ""
     if examination.can_run:
-        yield "The whole job can be done on this machine."
+        yield "All that is needed for it is here."
         return
-    yield "The job cannot be done yet:"
+    yield "It cannot be done yet:"
     every = [one for section in examination.sections for one in section.capabilities]
     for one in (*every, *examination.plan):
         if one.needed and not one.ready:

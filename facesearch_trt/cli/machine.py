@@ -53,23 +53,36 @@ class Examination:
         return all(one.ready for one in every if one.needed)
 
 
-def examine(options: Options) -> Examination:
-    """Look at all parts of the machine. Fetches, builds and decodes nothing; starts the first GPU, where there is one."""
+def examine(options: Options, *, networks_only: bool = False) -> Examination:
+    """Look at all parts of the machine. Fetches, builds and decodes nothing; starts the first GPU, where there is one.
+
+    Parameters
+    ----------
+    networks_only: leave out what decodes clips and tracks faces, as if no clip were to be read.
+    """
     directory = engines_of(options)
     with Tools(options) as tools:
         networks, orders = _networks(tools, options)
+        clips = (
+            ()
+            if networks_only
+            else (
+                Section("Python", tuple(_python())),
+                Section("Decoding on the CPU", tuple(software_capabilities())),
+                Section("Decoding by NVDEC in plain GStreamer", tuple(nvcodec_capabilities())),
+                Section("DeepStream", tuple(deepstream_capabilities())),
+            )
+        )
         sections = (
-            Section("Python", tuple(_python())),
-            Section("Decoding on the CPU", tuple(software_capabilities())),
-            Section("Decoding by NVDEC in plain GStreamer", tuple(nvcodec_capabilities())),
-            Section("DeepStream", tuple(deepstream_capabilities())),
+            *clips,
             Section("GPU", tuple(gpu_capabilities())),
             Section("Runtimes of the networks", tuple(runtime_capabilities(directory))),
             Section("Networks", tuple(networks)),
             Section(f"TensorRT engines in {directory}", tuple(engine_capabilities(directory, orders))),
             Section("Disk", (_disk("space for networks", home_directory()), _disk("space for engines", directory))),
         )
-        return Examination(sections, tuple(_plan(tools, has_networks=bool(orders))))
+        plan = (() if networks_only else (_graph_plan(tools),)) + (_network_plan(tools, has_networks=bool(orders)),)
+        return Examination(sections, plan)
 
 
 def _python() -> list[Capability]:
@@ -130,31 +143,32 @@ def _disk(name: str, directory: Path) -> Capability:
     return Capability(name, True, found, needed=True)
 
 
-def _plan(tools: Tools, *, has_networks: bool) -> list[Capability]:
-    found = []
+def _graph_plan(tools: Tools) -> Capability:
     try:
-        found.append(Capability("graph", True, tools.graph, needed=True))
+        return Capability("graph", True, tools.graph, needed=True)
     except FaceSearchError as error:
-        found.append(_lacking("graph", error))
+        return _lacking("graph", error)
+
+
+def _network_plan(tools: Tools, *, has_networks: bool) -> Capability:
+    name = "networks run on"
     logger = logging.getLogger(_PACKAGE)
     level = logger.level
     # What the choice logs is said in the plan.
     logger.setLevel(logging.ERROR)
     try:
-        if not has_networks and tools.options.backend != "onnxruntime":
-            # To look for engines would fetch the networks.
-            tools = Tools(replace(tools.options, backend="onnxruntime"))
-            choice = tools.backend_choice
-            why = "until the networks are here and engines are built"
-        else:
+        if has_networks or tools.options.backend == "onnxruntime":
             choice = tools.backend_choice
             why = choice.why
-        found.append(Capability("networks", True, f"{choice.name} in {choice.precision}: {why}", needed=True))
+        else:
+            # To look for engines would fetch the networks.
+            choice = Tools(replace(tools.options, backend="onnxruntime")).backend_choice
+            why = "until the networks are here and engines are built"
+        return Capability(name, True, f"{choice.name} in {choice.precision}: {why}", needed=True)
     except FaceSearchError as error:
-        found.append(_lacking("networks", error))
+        return _lacking(name, error)
     finally:
         logger.setLevel(level)
-    return found
 
 
 def _lacking(name: str, error: FaceSearchError) -> Capability:

@@ -83,6 +83,10 @@ class RunRecord:
     options: dict[str, Any] = field(default_factory=dict)
     backend: str = ""
     """What ran the networks, as it was really used."""
+    precision: str = ""
+    """In which numbers they computed: "fp32", "fp16" or "int8"."""
+    backend_why: str = ""
+    """Why that was chosen, in one sentence."""
     graph: str = ""
     """What decoded the clip, as it was really used."""
     counts: Counts = field(default_factory=Counts)
@@ -118,6 +122,9 @@ class RunRecord:
             models={role: _flat(Model, model) for role, model in _items(content, "models")},
             options=dict(_get(content, "options", dict)),
             backend=_get(content, "backend", str),
+            # Records of before these were kept stay good.
+            precision=_instance(content.get("precision", ""), str, "precision"),
+            backend_why=_instance(content.get("backend_why", ""), str, "backend_why"),
             graph=_get(content, "graph", str),
             counts=_flat(Counts, _get(content, "counts", dict)),
             seconds={str(k): float(v) for k, v in _get(content, "seconds", dict).items()},

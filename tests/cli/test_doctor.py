@@ -44,8 +44,8 @@ def test_a_machine_without_a_gpu_can_do_the_job(local_pack: list[str], capsys: O
     out = capsys.readouterr().out
     assert "ok      GStreamer: 1." in out
     assert "ok      graph: software" in out
-    assert "ok      networks: onnxruntime in fp32: no GPU with TensorRT" in out
-    assert out.rstrip().endswith("The whole job can be done on this machine.")
+    assert "ok      networks run on: onnxruntime in fp32: no GPU with TensorRT" in out
+    assert out.rstrip().endswith("All that is needed for it is here.")
     assert "MISSING" not in out
 
 
@@ -74,7 +74,7 @@ def test_a_licence_that_was_not_accepted_stands_in_the_way(
     monkeypatch.setenv("FACESEARCH_HOME", str(tmp_path / "home"))
     assert main(["doctor", "--pack", "buffalo_l"]) == 1
     out = capsys.readouterr().out
-    assert "facesearch models --accept-licence" in out and "The job cannot be done yet:" in out
+    assert "facesearch models --accept-licence" in out and "It cannot be done yet:" in out
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_was_asked_for_is_needed(flags: list[str], said: str, local_pack: l
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has a driver")
     assert main(["doctor", *local_pack, *flags]) == 1
-    assert said in capsys.readouterr().out.partition("The job cannot be done yet:")[2]
+    assert said in capsys.readouterr().out.partition("It cannot be done yet:")[2]
 
 
 def test_a_machine_with_a_gpu_and_engines(local_pack: list[str], capsys: Out) -> None:
@@ -94,13 +94,13 @@ def test_a_machine_with_a_gpu_and_engines(local_pack: list[str], capsys: Out) ->
     with installed(GpuMachine(memory_bytes=16 << 30), "10.3.0"):
         assert main(["doctor", *local_pack]) == 0
         out = capsys.readouterr().out
-        assert "networks: onnxruntime in fp32: there is a GPU, but: " in out
+        assert "networks run on: onnxruntime in fp32: there is a GPU, but: " in out
         assert "-> Run: python build_engines.py --models yunet --precision fp16" in out
         assert main(["build", *local_pack, "--models", "mobilefacenet-arcface", "yunet", "--precision", "fp16"]) == 0
         capsys.readouterr()
         assert main(["doctor", *local_pack, "--json"]) == 0
         content = as_json(capsys)
-    assert capability(content, "networks")["found"].startswith("tensorrt in fp16: there is NVIDIA Double 3000")
+    assert capability(content, "networks run on")["found"].startswith("tensorrt in fp16: there is NVIDIA Double 3000")
     assert capability(content, "yunet fp16")["ready"] and not capability(content, "yunet fp32")["ready"]
 
 
@@ -128,3 +128,8 @@ def test_without_gstreamer_it_still_tells_the_rest(local_pack: list[str]) -> Non
     assert result.returncode == 1, result.stderr
     assert "MISSING GStreamer: cannot decode videos: PyGObject is missing" in result.stdout
     assert "ok      ONNX Runtime" in result.stdout
+    program = program.replace("doctor', ", "doctor', '--networks', '--verify', ")
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "GStreamer" not in result.stdout and "graph" not in result.stdout
+    assert "Agreement with ONNX Runtime in float32" in result.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import yaml
 
@@ -94,7 +95,8 @@ def test_on_a_gpu_it_builds_verifies_and_a_run_gives_the_same_faces(
         assert machine.calls["execute"] > 0
         on_gpu = {clip: table(clips, clip) for clip in "ab"}
         record = json.loads((clips / "a.pipeline" / "run.json").read_text())
-        assert record["backend"] == "tensorrt"
+        assert (record["backend"], record["precision"]) == ("tensorrt", "fp32")
+        assert record["backend_why"] == "as asked"
         assert main([*run, "--backend", "onnxruntime", "--force"]) == 0
     for clip, rows in on_gpu.items():
         others = table(clips, clip)
@@ -119,6 +121,30 @@ def test_fp16_is_the_default_on_a_gpu(
     with installed(GpuMachine(name="NVIDIA T4", compute_capability=(7, 5)), "11.4.0.106"):
         assert main(["build", *models, "--list"]) == 0
     assert "of another machine, DAMAGED" in capsys.readouterr().out
+
+
+def test_engines_are_built_from_the_network_with_its_own_prelu(
+    compiler: str, models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorRT has a PRelu; ONNX Runtime's is slow, so its file has none. Each runtime gets its own."""
+    with installed(GpuMachine(), "10.3.0"):
+        assert main(["build", *models, "--models", "small-embedder"]) == 0
+    with_prelu, without = (
+        {
+            path
+            for path in (tmp_path / "home" / "models").glob("small-embedder-*.onnx")
+            if ("-prelu" in path.name) is one
+        }
+        for one in (True, False)
+    )
+    (kept,), (plain,) = with_prelu, without
+    operators = [{node.op_type for node in onnx.load(str(path)).graph.node} for path in (kept, plain)]
+    assert "PRelu" in operators[0] and "PRelu" not in operators[1]
+    (side,) = (tmp_path / "engines").glob("*.json")
+    built_from = json.loads(side.read_text())["key"]["onnx_sha256"]
+    assert built_from == hashlib.sha256(kept.read_bytes()).hexdigest()
+    typed = tmp_path / "engines" / "onnx" / json.loads(side.read_text())["onnx"]
+    assert "PRelu" in {node.op_type for node in onnx.load(str(typed)).graph.node}
 
 
 def test_int8_is_calibrated_with_the_users_clips_and_its_cost_is_told(

@@ -65,7 +65,7 @@ def test_every_step_runs_and_the_section_tells_how_each_ended(tmp_path: Path, sm
         "--precision fp32",
         "--precision fp16",
         "--precision int8 --calibrate /videos",
-        "--verify",
+        "-m facesearch_trt doctor --networks --verify",
         "-m gpu",
         "bench_gpu.py",
     ):

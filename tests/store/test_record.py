@@ -20,6 +20,8 @@ FULL = RunRecord(
     models={"detector": Model("centerface", "ab" * 32, "MIT")},
     options={"every": 1, "frames": "all", "score_threshold": None, "nms_iou": 0.3, "force": False},
     backend="onnxruntime",
+    precision="fp32",
+    backend_why="as asked",
     graph="software",
     counts=Counts(10, 9, 8, 7, 6),
     seconds={"detect": 1.25},
@@ -33,6 +35,13 @@ def test_round_trip(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(FULL.to_json(), encoding="utf-8")
     assert read_record(tmp_path) == FULL
     assert RunRecord.from_json(RunRecord().to_json()) == RunRecord()
+
+
+def test_records_of_before_the_precision_was_kept_stay_good() -> None:
+    content = json.loads(FULL.to_json())
+    del content["precision"], content["backend_why"]
+    record = RunRecord.from_json(json.dumps(content))
+    assert (record.backend, record.precision, record.backend_why) == ("onnxruntime", "", "")
 
 
 def test_no_file_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
