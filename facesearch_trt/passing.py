@@ -18,7 +18,7 @@ from .store.clip import ClipStore
 from .store.record import Model
 from .store.schema import StepName
 from .store.writer import Keep
-from .types import Clip, Frame
+from .types import Clip, Frame, FrameSource
 from .wiring import Tools
 
 __all__ = ["Pass", "skipped"]
@@ -107,17 +107,20 @@ class Pass:
         self._writer.write_identity(identities.track_ids, identities.face_ids)
         self._writer.record.seconds["group"] = round(time.perf_counter() - start, 3)
 
-    def commit(self, *, damage: str | None = None) -> Outcome:
-        """Put all results in place, with the record of what made them, and return the outcome."""
+    def commit(self, source: FrameSource | None = None) -> Outcome:
+        """Put all results in place, with the record of what made them, and return the outcome.
+
+        ``source`` is what the clip was decoded by, where it was.
+        """
         tools, record = self._tools, self._writer.record
         record.clip = self.clip.name
         record.seconds = {**record.seconds, **self._stopwatch.seconds()}
         options = {name: value for name, value in asdict(tools.options).items() if name not in _OF_THE_RUN}
         record.options = options
-        if "frames" in self._keys:
+        if source is not None:
             record.source = self._source
-            record.damage = damage
-            record.graph = "images" if self.clip.kind == "images" else tools.graph
+            record.damage = source.damage
+            record.graph = source.graph
         if "faces" in self._keys:
             detector = tools.detector_entry
             record.models["detector"] = Model(detector.name, detector.sha256, detector.licence.name)

@@ -5,7 +5,8 @@ A clip's frames flow through a chain of generators, each of which adds something
     source → shots → every N-th → detect → [frames] → [faces] → embed → [embeddings] → identify → [face_id]
 
 Stages (left bare) touch no file; writers (in brackets) pass on what they write. The single pass chains them all. A step script runs one
-stretch of the same chain over what the step before it stored, so both give the same tables.
+stretch of the same chain over what the step before it stored, so both give the same tables. The DeepStream graph detects by itself: its
+frames come with their faces and pass by the detector.
 """
 
 from __future__ import annotations
@@ -47,28 +48,29 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
 
 
 def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
-    with Pass(clip, tools, watcher, keys) as job, tools.open(clip) as source:
+    with Pass(clip, tools, watcher, keys) as job, tools.open(clip, detect=True) as source:
         frames = job.watch("decode", source)
         frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
-        frames = job.watch("detect", _detect(frames, tools))
+        if not source.finds_faces:
+            frames = job.watch("detect", _detect(frames, tools))
         frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
         frames = job.watch("write_faces", job.write_faces(frames))
         frames = job.watch("embed", _embed(frames, tools))
         frames = job.watch("write_embeddings", job.write_embeddings(frames))
         job.write_identity(frames)
-        return job.commit(damage=source.damage)
+        return job.commit(source)
 
 
 def video_to_frames(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Step 1: the frames, frames.csv, frame_tbl.csv and shots.csv."""
 
     def run(job: Pass) -> Outcome:
-        with tools.open(clip) as source:
+        with tools.open(clip, detect=False) as source:
             frames = job.watch("decode", source)
             frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
             # Step 2 needs the pictures, and only then it is known which have faces: it removes those that are not to be kept.
             job.drain(job.watch("write_frames", job.write_frames(frames, keep="all")))
-            return job.commit(damage=source.damage)
+            return job.commit(source)
 
     return _step("frames", clip, tools, watcher, run)
 

@@ -116,6 +116,10 @@ class Frame:
 class FrameSource(Protocol):
     """Yields the frames of one clip in order; a context manager that frees the decoder."""
 
+    graph: str
+    """What decodes: "software", "nvcodec", "deepstream", or "images" for pictures."""
+    finds_faces: bool
+    """Whether the frames come with their faces; else they are for the detector to find."""
     damage: str | None
     """After the last frame: why the clip ended early or what could not be read; None for a whole clip."""
 

@@ -14,10 +14,12 @@ from types import TracebackType
 import cv2
 
 from .config import CONFIGS, Options
+from .deepstream_tools import deepstream_graph, deepstream_problem, engines_problem
 from .errors import BackendError, InputError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
+from .graph.deepstream import DeepStreamGraph
 from .graph.images import ImageSource
 from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
@@ -76,6 +78,7 @@ class Tools:
         self._lock = threading.RLock()
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
+        self._deepstreams: dict[bool, DeepStreamGraph] = {}
 
     # What the options name. Cheap: nothing is fetched or loaded.
 
@@ -133,22 +136,37 @@ class Tools:
         return self.backend_choice.name
 
     @property
+    def clips_at_once(self) -> int:
+        """How many clips are in work at a time."""
+        return 1
+
+    @property
     def detect_batch(self) -> int:
         """Frames per call of the detector."""
         return self.options.detect_batch if self.backend == "tensorrt" else 1
 
-    @property
+    @cached_property
     def graph(self) -> str:
-        """What decodes videos."""
+        """What decodes videos. Raises BackendError where it was asked for and is not there."""
         wanted = self.options.graph
-        if wanted not in ("auto", "software"):
+        if wanted == "nvcodec":
             raise BackendError(
-                f"the {wanted} graph is not available on this machine",
+                "the nvcodec graph is not available on this machine",
                 asked=wanted,
                 found="software",
                 remedy="Use --graph software.",
             )
-        return "software"
+        if wanted == "software":
+            return wanted
+        problem = deepstream_problem()
+        if wanted == "deepstream":
+            if problem is not None:
+                raise problem
+            return wanted
+        chosen = "deepstream" if problem is None and self.backend == "tensorrt" else "software"
+        why = str(problem) if problem is not None else f"networks run on {self.backend}"
+        _log.info("videos are decoded by the %s graph: %s", chosen, why)
+        return chosen
 
     # What does the work. The first use loads it.
 
@@ -196,16 +214,51 @@ class Tools:
         """Threads that encode, write and read pictures."""
         return self._stack.enter_context(ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="picture"))
 
-    def open(self, clip: Clip) -> FrameSource:
-        """Return the source of a clip's frames. Raises InputError where only its results are at hand."""
+    def open(self, clip: Clip, *, detect: bool) -> FrameSource:
+        """Return the source of a clip's frames; where ``detect`` is set and the graph can, with their faces.
+
+        Raises InputError where only its results are at hand.
+        """
         if clip.source is None:
             raise InputError(
                 "the clip itself is not here, only its results", where=clip.output, remedy="Give the clip."
             )
         if clip.kind == "images":
             return ImageSource(clip)
-        assert self.graph == "software"
+        if self.graph == "deepstream" and (not detect or self._has_engines_for(clip)):
+            return self._deepstream(detect).open(clip)
         return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
+
+    def _has_engines_for(self, clip: Clip) -> bool:
+        """Return whether the DeepStream graph can look at a video; true where it was asked for, when opening says what is missing."""
+        if self.options.graph != "auto":
+            return True
+        problem = engines_problem(
+            clip,
+            self.detector_entry,
+            self.detector,
+            self.options,
+            engines_of(self.options),
+            at_once=self.clips_at_once,
+        )
+        if problem is not None:
+            _log.warning("%s: decoded by the software graph although there is DeepStream: %s", clip.name, problem)
+        return problem is None
+
+    def _deepstream(self, detect: bool) -> DeepStreamGraph:
+        with self._lock:
+            if detect not in self._deepstreams:
+                self._deepstreams[detect] = self._stack.enter_context(
+                    deepstream_graph(
+                        self.detector_entry,
+                        self.detector if detect else None,
+                        self.aligner,
+                        self.options,
+                        engines_of(self.options),
+                        at_once=self.clips_at_once,
+                    )
+                )
+            return self._deepstreams[detect]
 
     def identity(self) -> IdentityBuilder:
         """Return a new builder of one clip's tracks and people."""

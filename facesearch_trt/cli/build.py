@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Options
-from ..errors import EngineError, UnknownModelError
+from ..deepstream_tools import nvinfer_orders, picture_sizes
+from ..errors import DecodeError, EngineError, StallError, UnknownModelError
+from ..graph.inputs import find_clips
 from ..inference.build import BuildOrder, build_engine, this_machine
 from ..inference.cache import EngineEntry, Machine, entries
 from ..inference.choose import Backend, NetworkOrder
@@ -45,6 +47,12 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("build", help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
     add = parser.add_argument
     add("--models", nargs="+", metavar="NAME", help="build these networks instead of the pack's two")
+    add(
+        "--clips",
+        type=Path,
+        metavar="ROOT",
+        help="also the engines with which the DeepStream graph looks at these clips",
+    )
     add("--batch", type=int, metavar="N", help="largest batch, instead of detect_batch and embed_batch")
     add("--calibrate", type=Path, metavar="ROOT", help="for int8: a directory of processed clips with faces")
     add("--workspace-mib", type=int, default=0, metavar="MIB", help="most scratch memory; 0 for no limit [0]")
@@ -93,6 +101,22 @@ def _networks(args: argparse.Namespace, options: Options) -> list[_Network]:
     return networks
 
 
+def _graph_networks(args: argparse.Namespace, options: Options) -> list[_Network]:
+    """Return the detector at each size at which the DeepStream graph looks at the clips of ``--clips``."""
+    if args.clips is None:
+        return []
+    sizes: set[tuple[int, int]] = set()
+    for clip in find_clips(args.clips):
+        try:
+            sizes.update(picture_sizes([clip], stall_timeout_s=options.stall_timeout_s).values())
+        except (DecodeError, StallError) as error:
+            print(f"{clip.name}: no engine for it: {error}")
+    # How frames lie in the network's input is read from its ONNX file.
+    with Tools(replace(options, backend="onnxruntime", precision="fp32")) as tools:
+        orders = nvinfer_orders(tools.detector_entry, tools.detector, sizes, tools.clips_at_once)
+        return [_Network(order, tools.detector.spec) for order in orders]
+
+
 def _int8_data(args: argparse.Namespace, networks: list[_Network], options: Options) -> dict[str, Int8Data]:
     if options.precision != "int8":
         return {}
@@ -111,7 +135,7 @@ def _build_engines(
     machine = this_machine(device)
     precision = "fp16" if options.precision == "auto" else options.precision
     print(f"{machine.gpu}, compute capability {machine.compute_capability}, TensorRT {machine.tensorrt}: {precision}")
-    for network in networks:
+    for network in [*networks, *_graph_networks(args, options)]:
         order = network.order
         pictures = data.get(order.model)
         build = BuildOrder(
@@ -126,7 +150,7 @@ def _build_engines(
         report = _on_terminal if sys.stderr.isatty() else None
         entry = build_engine(build, directory, device, force=options.force, progress=report)
         print(f"{order.model}: {entry.path} ({entry.nbytes / 1e6:.1f} MB, built in {entry.seconds:.0f} s)")
-        if pictures:
+        if pictures and network in networks:
             agreement = cost_of_engine(order, pictures, Backend("tensorrt", "int8", "as asked"))
             print(f"{order.model}: int8 against fp32: {'; '.join([str(agreement), *agreement.shortfalls('int8')])}")
     _compile_kernels(device, directory)

@@ -51,6 +51,8 @@ class Detector:
         decoder = DECODERS[spec.decoder](engine.outputs)
         threshold = spec.score_threshold if score_threshold is None else score_threshold
         self.spec = spec
+        self.outputs = tuple(engine.outputs)
+        """Names of the network's outputs, in the order in which they are read."""
         self.faces_from_outputs = FacesFromOutputs(decoder, threshold, nms_iou, min_face_px)
         self.max_batch = engine.max_batch if decoder.batched else 1
         self._engine = engine

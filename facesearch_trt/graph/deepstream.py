@@ -17,7 +17,7 @@ from types import TracebackType
 from ..errors import BackendError, DecodeError
 from ..types import Clip, Frame
 from .containers import Layout, checked_layout
-from .deepstream_faces import CutFaces, EnginesFor, FacesOfRaw, ReadFaces
+from .deepstream_faces import FaceFinder, frame_of
 from .deepstream_lane import Lane, LaneSettings
 from .deepstream_source import SourceBin, SourceSettings, source_element
 from .elements import has_element
@@ -51,14 +51,12 @@ class DeepStreamGraph:
 
     Parameters
     ----------
-    engines_for: the detector's engines for a frame size. May raise EngineError.
-    read_faces: decodes the detector's outputs.
-    cut_faces: aligns faces.
+    finder: what finds faces; None to decode only, the frames then come without. Its ``engines_for`` may raise
+        EngineError.
     reader: reads batches, see :mod:`.probe`.
     at_once: most clips in work. Further ones wait until one has ended.
     settings: of the pipelines.
     ahead: most frames of one clip between its decoder and its consumer; at least two batches, or the decoder waits.
-    every: faces are read and cut for every N-th frame only, the others come without.
 
     May be used from several threads; every open clip needs a thread of its own that takes its frames.
     """
@@ -66,21 +64,17 @@ class DeepStreamGraph:
     def __init__(
         self,
         *,
-        engines_for: EnginesFor,
-        read_faces: ReadFaces,
-        cut_faces: CutFaces,
+        finder: FaceFinder | None,
         reader: MetaReader,
         at_once: int,
         settings: LaneSettings,
         ahead: int,
-        every: int,
     ) -> None:
         check_elements()
         self.settings = settings
         self.ahead = max(ahead, 2 * settings.batch)
         self.places = threading.BoundedSemaphore(at_once)
-        self.faces = FacesOfRaw(read_faces, cut_faces, every)
-        self._engines_for = engines_for
+        self.finder = finder
         self._reader = reader
         self._at_once = at_once
         self._lanes: dict[tuple[int, int], Lane] = {}
@@ -91,7 +85,7 @@ class DeepStreamGraph:
         """Return the source of a clip's frames, with their faces. The clip enters the graph when the first frame is
         asked for.
         """
-        return DeepStreamSource(self, clip)
+        return DeepStreamSource(self, clip, finds_faces=self.finder is not None)
 
     def lane(self, size: tuple[int, int]) -> Lane:
         """Return the running pipeline for a picture size; started where there is none. Idle ones of other sizes may be
@@ -108,7 +102,7 @@ class DeepStreamGraph:
                 lane = None
             if lane is None:
                 self._make_room()
-                engines = self._engines_for(*size)
+                engines = () if self.finder is None else self.finder.engines_for(*size)
                 lane = self._lanes[size] = Lane(size, engines, self.settings, self._reader)
                 log.info("DeepStream: pipeline for %dx%d, batch %d", *size, self.settings.batch)
             return lane
@@ -140,10 +134,13 @@ class DeepStreamSource:
     later, the frames end there and ``damage`` says why.
     """
 
-    def __init__(self, graph: DeepStreamGraph, clip: Clip) -> None:
+    graph = "deepstream"
+
+    def __init__(self, graph: DeepStreamGraph, clip: Clip, *, finds_faces: bool) -> None:
         if clip.source is None:
             raise DecodeError("its video is not at hand", where=clip.name, remedy="Put the video beside its results.")
         self.damage: str | None = None
+        self.finds_faces = finds_faces
         self._graph = graph
         self._path = clip.source
         self._feed: ClipFeed | None = None
@@ -185,10 +182,12 @@ class DeepStreamSource:
                 feed.close()
 
     def _frames(self, feed: ClipFeed, lane: Lane, part: SourceBin, layout: Layout) -> Iterator[Frame]:
+        finder = self._graph.finder
         count, faults = 0, []
         try:
             while (raw := feed.take()) is not None:
-                yield self._graph.faces.frame_of(raw, lane.size, lane.engines)
+                frame = frame_of(raw, lane.size)
+                yield frame if finder is None else finder.find(frame, raw, lane.size, lane.engines)
                 count += 1
             faults = part.faults()
         except DecodeError as error:

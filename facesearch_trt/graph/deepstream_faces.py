@@ -10,7 +10,7 @@ from .feed import Raw
 from .nvinfer_config import DetectorEngine
 from .placement import Look, placement, region_in_mux
 
-__all__ = ["CutFaces", "EnginesFor", "FacesOfRaw", "ReadFaces"]
+__all__ = ["CutFaces", "EnginesFor", "FaceFinder", "ReadFaces", "frame_of"]
 
 EnginesFor = Callable[[int, int], Sequence[DetectorEngine]]
 """Returns, for frames of a width and height, the detector's engines: one, or two for a second look at a smaller size.
@@ -22,28 +22,27 @@ CutFaces = Callable[[FaceBatch, Array], FaceBatch]
 
 
 @dataclass(frozen=True, slots=True)
-class FacesOfRaw:
-    """Reads and cuts the faces of raw frames."""
+class FaceFinder:
+    """What finds faces inside the graph, and reads and cuts them outside of it."""
 
+    engines_for: EnginesFor
     read_faces: ReadFaces
     cut_faces: CutFaces
     every: int
     """Only every N-th frame gets faces, the others come without."""
 
-    def frame_of(self, raw: Raw, mux: tuple[int, int], engines: Mapping[int, DetectorEngine]) -> Frame:
-        """Return a frame in its clip's own size, with its faces.
+    def find(self, frame: Frame, raw: Raw, mux: tuple[int, int], engines: Mapping[int, DetectorEngine]) -> Frame:
+        """Return a frame with its faces.
 
         Parameters
         ----------
+        raw: what it was made of.
         mux: width and height of the mux that it came through.
-        engines: the networks by the ids under which the frame carries their outputs.
+        engines: the networks by the ids under which ``raw`` carries their outputs.
         """
-        ticket = raw.ticket
-        image = region_in_mux(raw.size, mux).picture(raw.canvas, raw.size)
-        image.flags.writeable = False
-        frame = Frame(ticket.frame_num, ticket.pts_s, *raw.size, image)
-        if ticket.frame_num % self.every:
+        if frame.frame_num % self.every:
             return frame
+        assert frame.image is not None
         looks = [
             # In the order in which the decoder reads them, which an engine need not keep.
             Look(
@@ -53,4 +52,11 @@ class FacesOfRaw:
             )
             for number, engine in engines.items()
         ]
-        return frame.with_faces(self.cut_faces(self.read_faces(looks, *raw.size), image))
+        return frame.with_faces(self.cut_faces(self.read_faces(looks, *raw.size), frame.image))
+
+
+def frame_of(raw: Raw, mux: tuple[int, int]) -> Frame:
+    """Return a frame in its clip's own size, cut out of the picture of a mux of width and height ``mux``."""
+    image = region_in_mux(raw.size, mux).picture(raw.canvas, raw.size)
+    image.flags.writeable = False
+    return Frame(raw.ticket.frame_num, raw.ticket.pts_s, *raw.size, image)

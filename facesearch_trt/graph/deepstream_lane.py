@@ -1,7 +1,7 @@
 """One running DeepStream pipeline: all clips of one picture size, mixed into batches and looked at by the detector.
 
-``source bins → nvstreammux → nvvideoconvert → RGBA → nvinfer (one per look) → fakesink``, with a probe behind the
-last nvinfer. The mux has the size of the clips' own pictures, so nothing is scaled before the detector and the
+``source bins → nvstreammux → nvvideoconvert → RGBA → nvinfer (one per look) → fakesink``, with a probe before the
+sink. The mux has the size of the clips' own pictures, so nothing is scaled before the detector and the
 pictures that come out are those of the decoder. Clips enter and leave while it runs.
 """
 
@@ -87,7 +87,8 @@ class Lane:
     Parameters
     ----------
     size: width and height of the mux, px.
-    engines: the detector, once per look at a frame; the networks' ids count from 1 in this order.
+    engines: the detector, once per look at a frame; the networks' ids count from 1 in this order. Without any the
+        pipeline decodes only.
     reader: reads the batches.
 
     Raises BackendError or EngineError where the pipeline does not start.
@@ -175,10 +176,11 @@ class Lane:
         ]
         sink = element("fakesink", "sink", {"sync": False, "async": False, "qos": False, "enable-last-sample": False})
         parts = [self._mux, convert, only, *infers, sink]
+        last = parts[-2]
         for part in parts:
             self._pipeline.add(part)
         link(parts)
-        probed = infers[-1].get_static_pad("src")
+        probed = last.get_static_pad("src")
         self._probe = probed, probed.add_probe(gst.PadProbeType.BUFFER, self._arrived)
 
     def _config_of(self, number: int, engine: DetectorEngine) -> Path:

@@ -34,6 +34,9 @@ class ImageSource:
     read.
     """
 
+    graph = "images"
+    finds_faces = False
+
     def __init__(self, clip: Clip) -> None:
         if clip.source is None:
             raise DecodeError("its images are not at hand", where=clip.name, remedy="Put them beside their results.")

@@ -85,6 +85,9 @@ class SoftwareSource:
     afterwards how many are lost or marked as broken, what GStreamer warned of, and whether the file was cut off.
     """
 
+    graph = "software"
+    finds_faces = False
+
     def __init__(self, clip: Clip, *, stall_timeout_s: float) -> None:
         if clip.source is None:
             raise DecodeError("its video is not at hand", where=clip.name, remedy="Put the video beside its results.")

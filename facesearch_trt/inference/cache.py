@@ -161,17 +161,23 @@ def entries(directory: Path) -> list[EngineEntry]:
     return found
 
 
-def find(directory: Path, wanted: EngineKey) -> EngineEntry:
+def find(directory: Path, wanted: EngineKey, *, one_size: bool = False, remedy: str | None = None) -> EngineEntry:
     """Return the engine for a model on this machine.
 
     It must be built from the same ONNX in the same precision for the same machine, and take the batches and shapes of
     ``wanted``'s profiles; of several the one with the smallest batch is taken. The digest of a calibration is not
     compared.
 
+    Parameters
+    ----------
+    one_size: only an engine whose input has no other height and width will do.
+    remedy: what to do where there is none; the command that builds it by default.
+
     Raises EngineError with the difference of the nearest engine and the command to build the right one.
     """
     same_model = [entry for entry in entries(directory) if entry.key.model == wanted.model]
-    judged = [(_differences(wanted, entry.key), entry) for entry in same_model]
+    remedy = remedy or rebuild(wanted)
+    judged = [(_differences(wanted, entry.key, one_size), entry) for entry in same_model]
     fitting = [entry for differences, entry in judged if not differences]
     if fitting:
         return min(fitting, key=lambda entry: (entry.key.max_batch, entry.path.name))
@@ -181,16 +187,14 @@ def find(directory: Path, wanted: EngineKey) -> EngineEntry:
             where=directory,
             asked=f"{wanted.model} in {wanted.precision}",
             found="no engine of this model",
-            remedy=rebuild(wanted),
+            remedy=remedy,
         )
     differences, nearest = min(judged, key=lambda pair: len(pair[0]))
     asked, found = (", ".join(f"{name} {pair[side]}" for name, pair in differences.items()) for side in (0, 1))
-    raise EngineError(
-        "the TensorRT engine does not fit", where=nearest.path, asked=asked, found=found, remedy=rebuild(wanted)
-    )
+    raise EngineError("the TensorRT engine does not fit", where=nearest.path, asked=asked, found=found, remedy=remedy)
 
 
-def _differences(wanted: EngineKey, built: EngineKey) -> dict[str, tuple[str, str]]:
+def _differences(wanted: EngineKey, built: EngineKey, one_size: bool) -> dict[str, tuple[str, str]]:
     pairs = {
         "ONNX sha256": (wanted.onnx_sha256[:12], built.onnx_sha256[:12]),
         "precision": (wanted.precision, built.precision),
@@ -204,6 +208,8 @@ def _differences(wanted: EngineKey, built: EngineKey) -> dict[str, tuple[str, st
         if not any(one.covers(profile.maximum) and one.covers(profile.minimum) for one in built.profiles):
             largest = max(built.profiles, key=lambda one: one.maximum).maximum
             differences["largest input"] = str(list(profile.maximum)), str(list(largest))
+    if one_size and any(profile.minimum[1:] != profile.maximum[1:] for profile in built.profiles):
+        differences["input"] = f"{wanted.profiles[0].maximum[1:]} alone", "of any size"
     return differences
 
 

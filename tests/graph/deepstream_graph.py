@@ -19,7 +19,7 @@ from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.detect import Detector, with_chips
 from facesearch_trt.faces.embed import Embedder, embed
 from facesearch_trt.graph.deepstream import DeepStreamGraph
-from facesearch_trt.graph.deepstream_faces import CutFaces, EnginesFor, ReadFaces
+from facesearch_trt.graph.deepstream_faces import CutFaces, EnginesFor, FaceFinder, ReadFaces
 from facesearch_trt.graph.deepstream_lane import LaneSettings
 from facesearch_trt.graph.nvinfer_config import DetectorEngine
 from facesearch_trt.graph.placement import Look
@@ -114,14 +114,11 @@ def graph_of(
         live=False,
     )
     with DeepStreamGraph(
-        engines_for=engines_for,
-        read_faces=read_faces,
-        cut_faces=cut_faces,
+        finder=FaceFinder(engines_for, read_faces, cut_faces, tuning.every),
         reader=PydsReader(jetson=tuning.jetson, download=tuning.download),
         at_once=tuning.at_once,
         settings=settings,
         ahead=tuning.ahead,
-        every=tuning.every,
     ) as graph:
         yield graph
 
@@ -137,7 +134,7 @@ def engine_of(
         max_batch=max_batch,
         width=size[0],
         height=size[1],
-        outputs=tuple(outputs or detector._engine.outputs),
+        outputs=tuple(outputs or detector.outputs),
         colour=spec.colour,
         mean=spec.mean,
         std=spec.std,

@@ -1,11 +1,12 @@
 """nvinfer as the contract has it, with ONNX Runtime in TensorRT's place.
 
 An engine file of the double is JSON: ``{"onnx": path, "width": px, "height": px, "max_batch": n}``, as
-:func:`write_engine` makes it.
+:func:`write_engine` makes it, or a plan that the double of TensorRT built (:mod:`tests.doubles.gpu`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import cv2
 import numpy as np
 import onnxruntime
 from gi.repository import GObject, Gst
+
+from tests.doubles.gpu.tensorrt_build import MAGIC
 
 from .contract import contract
 from .elements import Checked, answered, guarded, properties_of
@@ -26,6 +29,19 @@ def write_engine(path: Path, onnx: Path, width: int, height: int, max_batch: int
     """Write an engine file of the double."""
     path.write_text(json.dumps({"onnx": str(onnx), "width": width, "height": height, "max_batch": max_batch}))
     return path
+
+
+def _read_engine(content: bytes) -> dict[str, Any]:
+    """Return an engine's ONNX (a path, or its bytes), input size and largest batch."""
+    if not content.startswith(MAGIC):
+        engine: dict[str, Any] = json.loads(content)
+        return engine
+    line, model = content[: -hashlib.sha256().digest_size].removeprefix(MAGIC).split(b"\n", 1)
+    # Of several profiles nvinfer takes the first.
+    ((low, _, high),) = json.loads(line)["profiles"][0].values()
+    if low[1:] != high[1:]:
+        raise violation(f"the double's nvinfer takes an engine of one input size, not {low} to {high}")
+    return {"onnx": model, "width": high[3], "height": high[2], "max_batch": high[0]}
 
 
 class Infer(Checked, Gst.Element):
@@ -75,7 +91,7 @@ class Infer(Checked, Gst.Element):
         engine_file = Path(config.get("model-engine-file", ""))
         if not engine_file.is_file():
             raise RuntimeError(f"cannot open engine file {engine_file}, and there is no model to build one from")
-        engine = json.loads(engine_file.read_text())
+        engine = _read_engine(engine_file.read_bytes())
         if config["batch-size"] > engine["max_batch"]:
             raise RuntimeError(
                 f"batch-size {config['batch-size']} is above the engine's {engine['max_batch']}, and there is no model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -66,11 +67,14 @@ class GpuMachine:
     def __init__(
         self,
         *,
+        foreign_memory: bool = False,
         name: str = "NVIDIA Double 3000",
         compute_capability: tuple[int, int] = (8, 6),
         memory_bytes: int = 4 << 30,
         driver_version: int = 12040,
     ) -> None:
+        self.foreign_memory = foreign_memory
+        """Whether another library has memory on the device, of which nothing is known: its addresses are taken at their word."""
         self.name = name
         self.compute_capability = compute_capability
         self.memory_bytes = memory_bytes
@@ -128,6 +132,10 @@ class GpuMachine:
 
     def device_bytes(self, address: int, nbytes: int) -> Array:
         """Return the bytes at a device address."""
+        if self.foreign_memory and not any(
+            start <= address < start + block.nbytes for start, block in self.blocks.items()
+        ):
+            return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
         return self._bytes(self.blocks, address, nbytes, "device")
 
     def require_pinned(self, host: Array) -> None:
