@@ -204,7 +204,7 @@ class Lane:
             "the DeepStream graph failed",
             where=f"{self.size[0]}x{self.size[1]}",
             found=f"{words}; engine {engines}",
-            remedy="Build the engines on this machine (facesearch build-engines); facesearch doctor checks the rest.",
+            remedy="Build the engines on this machine (python build_engines.py --clips ROOT); facesearch doctor checks the rest.",
         )
 
     # The graph's thread.
@@ -234,7 +234,7 @@ class Lane:
                     where=engine.engine,
                     asked=", ".join(engine.outputs),
                     found=", ".join(found) or None,
-                    remedy="Build the engine for this detector: facesearch build-engines.",
+                    remedy="Build the engine for this detector: python build_engines.py --clips ROOT.",
                 )
 
     # The watchdog's thread.

@@ -62,14 +62,16 @@ class NvInferSettings:
         """Raise EngineError where the engine is missing or takes fewer frames than a batch has."""
         engine = self.detector.engine
         if not engine.is_file():
-            raise EngineError("there is no such engine", where=engine, remedy="Build it: facesearch build-engines.")
+            raise EngineError(
+                "there is no such engine", where=engine, remedy="Build it: python build_engines.py --clips ROOT."
+            )
         if self.detector.max_batch < self.batch:
             raise EngineError(
                 "the engine was built for a smaller batch",
                 where=engine,
                 asked=f"batch {self.batch}",
                 found=f"at most {self.detector.max_batch}",
-                remedy="Build it for this batch (facesearch build-engines), or decode fewer clips at once.",
+                remedy="Build it for this batch (python build_engines.py --clips ROOT), or decode fewer clips at once.",
             )
 
     def render(self) -> str:

@@ -270,7 +270,7 @@ class TestEngines:
     def test_smaller_batch(self, double: deepstream.State, tmp_path: Path) -> None:
         network = Mean(tmp_path, max_batch=2)
         said = self.failed(tmp_path, network, network.engine())
-        assert "batch 3" in said and "at most 2" in said and "build-engines" in said
+        assert "batch 3" in said and "at most 2" in said and "build_engines.py --clips" in said
 
     def test_batch_that_only_nvinfer_knows_to_be_smaller(self, double: deepstream.State, tmp_path: Path) -> None:
         network = Mean(tmp_path, max_batch=2)
