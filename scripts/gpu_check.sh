@@ -50,18 +50,7 @@ PY
   home=${FACESEARCH_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/facesearch}
   # The cache puts a part of the checksum before the name under which a local copy is looked for.
   for file in "$home"/weights/*; do cp "$file" "$collect/$(basename "$file" | sed 's/^[0-9a-f]\{12\}-//')"; done
-  "${python[@]}" - "$collect" <<'PY' || die "nvcc did not compile the kernels"
-import hashlib, pathlib, subprocess, sys
-from facesearch_trt.inference.kernels import kernel_source
-source = kernel_source()
-folder = pathlib.Path(sys.argv[1])
-file = folder / "kernels.cu"
-file.write_text(source)
-target = folder / f"kernels-{hashlib.sha256(source.encode()).hexdigest()[:12]}.fatbin"
-codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in (75, 80, 86, 87, 89, 90)]
-subprocess.run(["nvcc", "--fatbin", "-fmad=false", *codes, "-o", target, file], check=True)
-file.unlink()
-PY
+  PYTHONPATH="$REPOSITORY" "${python[@]}" scripts/compile_kernels.py "$collect" 75 80 86 87 89 90 || die "nvcc did not compile the kernels"
   rm -rf "$collect/engines"
   du -sh "$collect"
   exit 0
