@@ -15,7 +15,7 @@ from .plan import source_of
 from .runner import Outcome, Watcher
 from .stopwatch import Stopwatch
 from .store.clip import ClipStore
-from .store.record import Model
+from .store.record import Live, Model, Source
 from .store.schema import StepName
 from .store.writer import Keep
 from .types import Clip, Frame, FrameSource
@@ -28,16 +28,28 @@ _OF_THE_RUN = frozenset({"force", "threads", "stall_timeout_s"})
 
 
 class Pass:
-    """A pass over one clip, doing the steps in ``keys``. A context manager: leaving it without a commit undoes everything."""
+    """A pass over one clip, doing the steps in ``keys``. A context manager: leaving it without a commit undoes everything.
 
-    def __init__(self, clip: Clip, tools: Tools, watcher: Watcher, keys: Mapping[StepName, str]) -> None:
+    ``source`` is what is recorded of the clip where it is no file: a camera.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        tools: Tools,
+        watcher: Watcher,
+        keys: Mapping[StepName, str],
+        source: Source | None = None,
+    ) -> None:
         self.clip = clip
         self.store = ClipStore(clip.output)
         self._tools = tools
         self._watcher = watcher
         self._keys = keys
         # Of the clip as it is before the first frame is read; the steps behind keep what step 1 recorded.
-        self._source = source_of(clip, None) if "frames" in keys else None
+        self._source = source
+        if "frames" in keys and source is None:
+            self._source = source_of(clip, None)
         self._writer = self.store.begin(keys)
         self._stopwatch = Stopwatch()
         self._start = time.monotonic()
@@ -107,10 +119,10 @@ class Pass:
         self._writer.write_identity(identities.track_ids, identities.face_ids)
         self._writer.record.seconds["group"] = round(time.perf_counter() - start, 3)
 
-    def commit(self, source: FrameSource | None = None) -> Outcome:
+    def commit(self, source: FrameSource | None = None, live: Live | None = None) -> Outcome:
         """Put all results in place, with the record of what made them, and return the outcome.
 
-        ``source`` is what the clip was decoded by, where it was.
+        ``source`` is what the clip was decoded by, where it was; ``live`` what was lost of a camera's stream.
         """
         tools, record = self._tools, self._writer.record
         record.clip = self.clip.name
@@ -121,6 +133,7 @@ class Pass:
             record.source = self._source
             record.damage = source.damage
             record.graph = source.graph
+            record.live = live
         if "faces" in self._keys:
             detector = tools.detector_entry
             record.models["detector"] = Model(detector.name, detector.sha256, detector.licence.name)

@@ -20,11 +20,12 @@ from .passing import Pass, skipped
 from .plan import planned_keys, source_of, step_key
 from .runner import Outcome, Watcher
 from .store.clip import ClipStore
+from .store.record import Live, Source
 from .store.schema import STEPS, StepName
-from .types import Clip, Frame
+from .types import Clip, Frame, FrameSource
 from .wiring import Tools
 
-__all__ = ["face_to_faceid", "faces_to_embeddings", "frames_to_faces", "run_pipeline", "video_to_frames"]
+__all__ = ["face_to_faceid", "faces_to_embeddings", "frames_to_faces", "record_live", "run_pipeline", "video_to_frames"]
 
 Frames = Iterator[Frame]
 
@@ -49,16 +50,35 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
 
 def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
     with Pass(clip, tools, watcher, keys) as job, tools.open(clip, detect=True) as source:
-        frames = job.watch("decode", source)
-        frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
-        if not source.finds_faces:
-            frames = job.watch("detect", _detect(frames, tools))
-        frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
-        frames = job.watch("write_faces", job.write_faces(frames))
-        frames = job.watch("embed", _embed(frames, tools))
-        frames = job.watch("write_embeddings", job.write_embeddings(frames))
-        job.write_identity(frames)
+        _chain(job, source, tools)
         return job.commit(source)
+
+
+def record_live(
+    clip: Clip, source: FrameSource, origin: Source, lost: Callable[[], Live], tools: Tools, watcher: Watcher
+) -> Outcome:
+    """Do the whole job on frames that are there only once, a camera's.
+
+    Parameters
+    ----------
+    origin: what is recorded as the clip's source.
+    lost: tells, after the last frame, what was lost.
+    """
+    with Pass(clip, tools, watcher, planned_keys(origin, tools), origin) as job, source:
+        _chain(job, source, tools)
+        return job.commit(source, lost())
+
+
+def _chain(job: Pass, source: FrameSource, tools: Tools) -> None:
+    frames = job.watch("decode", source)
+    frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
+    if not source.finds_faces:
+        frames = job.watch("detect", _detect(frames, tools))
+    frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
+    frames = job.watch("write_faces", job.write_faces(frames))
+    frames = job.watch("embed", _embed(frames, tools))
+    frames = job.watch("write_embeddings", job.write_embeddings(frames))
+    job.write_identity(frames)
 
 
 def video_to_frames(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:

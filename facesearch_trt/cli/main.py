@@ -24,6 +24,7 @@ _COMMANDS = {
     "config": "config",
     "build": "build",
     "doctor": "doctor",
+    "live": "live",
     "people": "people",
     "calibrate": "calibrate",
     "eval": "evaluate",

@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
 
 from ..errors import DecodeError
 from ..types import Array, Frame
-from .autoplug import best_factory
 from .buffers import mapped
 from .clip_source import ClipSource, Taken
 from .gst import codec_name, gstreamer
 from .orientation import upright
+from .plug import best_factory
 
-__all__ = ["SoftwareSource", "package_of", "software_decoder"]
+__all__ = ["SoftwareSource", "bgr_of", "decoder_element", "package_of", "software_decoder"]
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +64,10 @@ class SoftwareSource(ClipSource[Array]):
         return "videoconvert ! video/x-raw,format=BGRx"
 
     def _decoder_for(self, caps: Any) -> Any:
-        return _decoder_for(caps, self._path)
+        return decoder_element(caps, self._path)
 
     def _take(self, sample: Any, orientation: str) -> Array:
-        return _picture(sample, orientation)
+        return bgr_of(sample, orientation)
 
     def _frames(self, taken: Iterator[Taken[Array]]) -> Iterator[Frame]:
         for one in taken:
@@ -85,16 +84,17 @@ def package_of(media_type: str) -> str:
     return _PACKAGE_OF.get(media_type, _FALLBACK_PACKAGE)
 
 
-def _decoder_for(caps: Any, path: Path) -> Any:
+def decoder_element(caps: Any, where: object) -> Any:
+    """Return a new decoder for a stream's caps. Raises DecodeError, naming ``where``, where the CPU has none."""
     factory = software_decoder(caps)
     if factory is None:
         package = package_of(caps.get_structure(0).get_name())
         raise DecodeError(
             f"there is no software decoder for {codec_name(caps)}",
-            where=path,
+            where=where,
             remedy=f"Install it: apt-get install {package}.",
         )
-    log.debug("%s: decoded by %s", path, factory.get_name())
+    log.debug("%s: decoded by %s", where, factory.get_name())
     decoder = factory.create(None)
     for name, value in (("max-threads", _DECODER_THREADS), ("threads", _DECODER_THREADS), ("max-errors", -1)):
         if decoder.find_property(name) is not None:
@@ -102,8 +102,8 @@ def _decoder_for(caps: Any, path: Path) -> Any:
     return decoder
 
 
-def _picture(sample: Any, orientation: str) -> Array:
-    """Return a BGRx sample's picture as upright BGR.
+def bgr_of(sample: Any, orientation: str) -> Array:
+    """Return a BGRx sample's picture, uint8 [H, W, 3] BGR, upright and read-only.
 
     BGRx with the fourth byte cut off by OpenCV costs 0.6 of a conversion to BGR by GStreamer, and that cut is the one
     copy which lets the buffer go back to its pool at once, however long the picture lives.

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from .. import __version__
 from .schema import RECORD_FILE, STEPS, StepName
 
-__all__ = ["Counts", "Model", "RunRecord", "Source", "StepState", "read_record"]
+__all__ = ["Counts", "Live", "Model", "RunRecord", "Source", "StepState", "read_record"]
 
 _LOG = logging.getLogger(__name__)
 _PROGRAM = "facesearch_trt"
@@ -60,6 +60,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What was lost of a camera's stream while the clip was taken."""
+
+    dropped_frames: int
+    """Frames that the camera sent and the machine was too slow to take."""
+    interruptions: int
+    """How often the camera went away."""
+    away_ms: int
+    """For how long in all, ms."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepState:
     """A step that was completed."""
 
@@ -97,6 +109,8 @@ class RunRecord:
     warnings: list[str] = field(default_factory=list)
     damage: str | None = None
     """Why the clip ended early or what of it could not be read; None for a whole clip."""
+    live: Live | None = None
+    """Of a clip that was taken from a camera."""
 
     def to_json(self) -> str:
         """Return the text of the file."""
@@ -108,7 +122,7 @@ class RunRecord:
         content = _instance(json.loads(text), dict, "the file")
         if content.get("program") != _PROGRAM or content.get("format") != _FORMAT:
             raise ValueError(f"it is from {content.get('program')!r}, format {content.get('format')!r}")
-        source = content.get("source")
+        source, live = content.get("source"), content.get("live")
         steps = {}
         for name, state in _items(content, "steps"):
             if name not in STEPS or state.get("state") not in ("done", "damaged"):
@@ -131,6 +145,7 @@ class RunRecord:
             steps=steps,
             warnings=[_instance(text, str, "a warning") for text in _get(content, "warnings", list)],
             damage=None if damage is None else _instance(damage, str, "damage"),
+            live=None if live is None else _flat(Live, _instance(live, dict, "live")),
         )
 
 

@@ -115,7 +115,7 @@ def test_an_error_in_mid_stream_keeps_what_came_before(tmp_path: Path, monkeypat
 
     if missing("avdec_h264"):
         pytest.skip("GStreamer has no avdec_h264 here")
-    monkeypatch.setattr(software, "_decoder_for", breaking)
+    monkeypatch.setattr(software, "decoder_element", breaking)
     frames, damage = decode(path)
     assert [number_of(frame.image) for frame in frames[:19]] == list(range(19))
     assert len(frames) < COUNT
