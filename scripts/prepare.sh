@@ -23,6 +23,8 @@ libcairo2-dev|builds Python's bindings to it
 pkg-config|builds Python's bindings to it
 gcc|builds Python's bindings to it
 LIST
+  # With extras it is the tests that are prepared.
+  [ -z "${extras:-}" ] || echo 'gir1.2-gst-rtsp-server-1.0|plays the camera in the tests'
 }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -33,6 +33,7 @@ PLAIN = {
     "capsfilter": {"caps"},
     "fakesink": {"sync", "async", "qos", "enable-last-sample"},
     "identity": set(),
+    "rtspsrc": {"location", "latency"},
 }
 """GStreamer's own elements that :func:`element` makes, and their properties."""
 

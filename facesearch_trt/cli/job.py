@@ -92,7 +92,8 @@ def work_through(root: Path, tools: Tools, command: str = "run", gallery: Path |
     The whole job and step 4 end with who is who over all clips, if ``root`` is a directory of clips; ``gallery`` holds the people
     who are known by name.
     """
-    clips = find_clips(root)
+    # What a camera left can be worked on from what is stored, except by step 1.
+    clips = find_clips(root, results_alone=command != "frames")
     with watcher_for(len(clips)) as watcher:
         outcomes = run_clips(clips, _job(tools, command), watcher)
     print(summary(outcomes), flush=True)

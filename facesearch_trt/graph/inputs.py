@@ -29,15 +29,17 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
 
-def find_clips(path: Path) -> list[Clip]:
+def find_clips(path: Path, *, results_alone: bool = False) -> list[Clip]:
     """Return the clips that ``path`` stands for, in natural order of their names.
 
     Parameters
     ----------
     path: a directory of videos and image folders; or one video, one image folder, or one ``.pipeline`` directory. The
         latter gives a clip whose ``source`` is the video or folder beside it, None where there is none.
+    results_alone: whether a directory's ``.pipeline`` directories without a clip beside them, as a camera leaves them,
+        are clips too; their ``source`` is None.
 
-    Hidden entries and ``.pipeline`` directories are never inputs. Pictures that lie beside videos or image folders
+    Hidden entries are never inputs, nor is what lies in a ``.pipeline`` directory. Pictures that lie beside videos or image folders
     are not used, with a warning. Raises InputError where ``path`` is missing, unreadable or holds no clip, and where
     two clips would share their results.
     """
@@ -49,7 +51,7 @@ def find_clips(path: Path) -> list[Clip]:
     if path.is_dir():
         if path.name.endswith(OUTPUT_SUFFIX):
             return [_clip_of_output(path)]
-        return _clips_in(path)
+        return _clips_in(path, results_alone)
     if not _is_video(path.name):
         remedy = f"Give a video ({' '.join(VIDEO_SUFFIXES)}) or a directory."
         if is_image(path.name):
@@ -71,9 +73,11 @@ def images_of(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def _clips_in(root: Path) -> list[Clip]:
-    videos, folders, has_image = _scan(root)
-    if not videos and not folders:
+def _clips_in(root: Path, results_alone: bool) -> list[Clip]:
+    videos, folders, outputs, has_image = _scan(root)
+    known = {Path(name).stem for name in videos} | set(folders)
+    alone = [name for name in outputs if results_alone and name not in known]
+    if not videos and not folders and not alone:
         if has_image:
             return [_images(root)]
         kinds = " ".join(VIDEO_SUFFIXES)
@@ -87,19 +91,23 @@ def _clips_in(root: Path) -> list[Clip]:
         log.warning("%s: pictures beside videos and folders are not used; put them into a sub-directory", root)
     clips = [_video(root / name) for name in videos] + [_images(root / name) for name in folders]
     _check_outputs(clips)
+    clips += [Clip(name, None, "video", root / f"{name}{OUTPUT_SUFFIX}") for name in alone]
     return sorted(clips, key=lambda clip: natural_key(clip.name))
 
 
-def _scan(root: Path) -> tuple[list[str], list[str], bool]:
-    """Return the names of the videos and image folders in ``root``, and whether it holds pictures itself."""
-    videos, folders, has_image = [], [], False
+def _scan(root: Path) -> tuple[list[str], list[str], list[str], bool]:
+    """Return the names of the videos, image folders and clips with results in ``root``, and whether it holds pictures
+    itself."""
+    videos, folders, outputs, has_image = [], [], [], False
     try:
         with os.scandir(root) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    if not entry.name.endswith(OUTPUT_SUFFIX) and _holds_image(root / entry.name):
+                    if entry.name.endswith(OUTPUT_SUFFIX):
+                        outputs.append(entry.name.removesuffix(OUTPUT_SUFFIX))
+                    elif _holds_image(root / entry.name):
                         folders.append(entry.name)
                 elif _is_video(entry.name):
                     if entry.is_file():
@@ -110,7 +118,7 @@ def _scan(root: Path) -> tuple[list[str], list[str], bool]:
                     has_image = has_image or is_image(entry.name)
     except OSError as error:
         raise InputError("cannot be read", where=root, found=error.strerror, remedy="Check its permissions.") from error
-    return videos, folders, has_image
+    return videos, folders, outputs, has_image
 
 
 def _holds_image(folder: Path) -> bool:

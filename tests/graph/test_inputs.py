@@ -171,3 +171,15 @@ def test_looks_into_each_folder_only_until_its_first_image(tmp_path: Path, monke
 def test_natural_order() -> None:
     names = ["b", "a10", "a2", "A1", "a02", "10", "9", "", "a", "a2b", "²"]
     assert sorted(names, key=natural_key) == ["", "9", "10", "a", "A1", "a02", "a2", "a2b", "a10", "b", "²"]
+
+
+def test_results_without_a_clip_are_clips_where_they_are_asked_for(tmp_path: Path) -> None:
+    for name in ("a.pipeline", "b.pipeline"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="holds no clip"):
+        find_clips(tmp_path)
+    (tmp_path / "b.mp4").touch()
+    one, two = find_clips(tmp_path, results_alone=True)
+    assert (one.name, one.source, one.output) == ("a", None, tmp_path / "a.pipeline")
+    assert (two.name, two.source) == ("b", tmp_path / "b.mp4")
+    assert find_clips(tmp_path) == [two]

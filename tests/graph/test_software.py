@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facesearch_trt.graph.autoplug import best_factory
 from facesearch_trt.graph.gst import gstreamer
+from facesearch_trt.graph.plug import best_factory
 from facesearch_trt.types import Frame
 from tests.graph.helpers import decode, made, pictures, source_of
 from tests.media import number_of, numbered, turned
