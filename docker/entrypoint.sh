@@ -60,11 +60,13 @@ esac
 
 if [ "${FACESEARCH_IMAGE:-cpu}" = gpu ]; then
   # The options that decide what an engine is made from and for.
-  build=() on_cpu=''
+  build=() on_cpu='' graph=auto
   arguments=("${@:2}")
   for ((index = 0; index < ${#arguments[@]}; index++)); do
     word=${arguments[index]}
     case "$word" in
+      --graph) graph=${arguments[index + 1]:-} ;;
+      --graph=*) graph=${word#*=} ;;
       --pack | --detector | --embedder | --models-file | --backend | --precision | --engines | --detector-size | --detect-batch | --embed-batch | --config)
         build+=("$word" "${arguments[index + 1]:-}")
         if [ "$word ${arguments[index + 1]:-}" = '--backend onnxruntime' ]; then on_cpu=1; fi
@@ -84,6 +86,8 @@ if [ "${FACESEARCH_IMAGE:-cpu}" = gpu ]; then
       if [ -e "$kernels" ]; then cp -n "$kernels" "$FACESEARCH_HOME/engines/"; fi
     done
     # What is there and fits is taken: after the first start this is a matter of seconds.
+    # The DeepStream graph looks at each size of picture with an engine of its own.
+    case "$graph" in auto | deepstream) build+=(--clips "$1") ;; esac
     facesearch build "${build[@]}"
   fi
 fi

@@ -15,12 +15,13 @@ import cv2
 
 from .config import CONFIGS, Options
 from .deepstream_tools import deepstream_graph, deepstream_problem, engines_problem
-from .errors import BackendError, InputError
+from .errors import InputError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
 from .graph.deepstream import DeepStreamGraph
 from .graph.images import ImageSource
+from .graph.nvcodec import NvcodecSource
 from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
@@ -31,6 +32,14 @@ from .models.catalogue import Catalogue, load_catalogue
 from .models.entries import DetectorEntry, EmbedderEntry
 from .models.places import home_directory
 from .models.prepare import prepare_detector, prepare_embedder
+from .nvcodec_tools import (
+    FacesOnDevice,
+    PictureReader,
+    clip_problem,
+    nvcodec_context,
+    nvcodec_problem,
+    picture_reader,
+)
 from .types import Clip, FrameSource
 
 __all__ = ["Tools", "detector_order", "embedder_order", "engines_of"]
@@ -78,7 +87,9 @@ class Tools:
         self._lock = threading.RLock()
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
+        self._engines: dict[str, Engine] = {}
         self._deepstreams: dict[bool, DeepStreamGraph] = {}
+        self._readers: dict[bool, PictureReader] = {}
 
     # What the options name. Cheap: nothing is fetched or loaded.
 
@@ -149,22 +160,24 @@ class Tools:
     def graph(self) -> str:
         """What decodes videos. Raises BackendError where it was asked for and is not there."""
         wanted = self.options.graph
-        if wanted == "nvcodec":
-            raise BackendError(
-                "the nvcodec graph is not available on this machine",
-                asked=wanted,
-                found="software",
-                remedy="Use --graph software.",
-            )
         if wanted == "software":
             return wanted
-        problem = deepstream_problem()
-        if wanted == "deepstream":
+        problems = {
+            name: problem()
+            for name, problem in (("deepstream", deepstream_problem), ("nvcodec", nvcodec_problem))
+            if wanted in (name, "auto")
+        }
+        if wanted != "auto":
+            problem = problems[wanted]
             if problem is not None:
                 raise problem
             return wanted
-        chosen = "deepstream" if problem is None and self.backend == "tensorrt" else "software"
-        why = str(problem) if problem is not None else f"networks run on {self.backend}"
+        usable = [name for name, problem in problems.items() if problem is None]
+        if usable and self.backend == "tensorrt":
+            chosen, why = usable[0], "it is there, and the networks run on TensorRT"
+        else:
+            chosen = "software"
+            why = f"networks run on {self.backend}" if usable else "; ".join(map(str, problems.values()))
         _log.info("videos are decoded by the %s graph: %s", chosen, why)
         return chosen
 
@@ -227,6 +240,8 @@ class Tools:
             return ImageSource(clip)
         if self.graph == "deepstream" and (not detect or self._has_engines_for(clip)):
             return self._deepstream(detect).open(clip)
+        if self.graph == "nvcodec" and self._has_decoder_for(clip):
+            return self._nvcodec(clip, detect=detect)
         return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
 
     def _has_engines_for(self, clip: Clip) -> bool:
@@ -260,13 +275,47 @@ class Tools:
                 )
             return self._deepstreams[detect]
 
+    def _has_decoder_for(self, clip: Clip) -> bool:
+        """Return whether NVDEC decodes a video; true where it was asked for, when opening says what is missing."""
+        if self.options.graph != "auto":
+            return True
+        problem = clip_problem(clip, stall_timeout_s=self.options.stall_timeout_s)
+        if problem is not None:
+            _log.warning("%s: decoded by the software graph although there is NVDEC: %s", clip.name, problem)
+        return problem is None
+
+    def _nvcodec(self, clip: Clip, *, detect: bool) -> NvcodecSource:
+        # Networks on the CPU find the faces later, as in the software graph.
+        on_device = detect and self.backend == "tensorrt"
+        with self._lock:
+            if on_device not in self._readers:
+                faces = None
+                if on_device:
+                    detector, embedder = self.detector, self.embedder
+                    names = self.detector_entry.name, self.embedder_entry.name
+                    engines = self._engines[names[0]], self._engines[names[1]]
+                    faces = FacesOnDevice(detector, embedder, engines, self.aligner)
+                self._readers[on_device] = self._stack.enter_context(picture_reader(faces, engines_of(self.options)))
+        return NvcodecSource(
+            clip,
+            stall_timeout_s=self.options.stall_timeout_s,
+            context=nvcodec_context(),
+            read=self._readers[on_device],
+            executor=self.network_pool,
+            batch=self.options.detect_batch,
+            every=self.options.every,
+            finds_faces=on_device,
+        )
+
     def identity(self) -> IdentityBuilder:
         """Return a new builder of one clip's tracks and people."""
         similarity, strict = self.similarities
         return IdentityBuilder(self.tracker_settings, similarity, strict)
 
     def _engine(self, order: NetworkOrder) -> Engine:
-        return self._stack.enter_context(open_network(order, self.backend_choice, engines_of(self.options)))
+        engine = open_network(order, self.backend_choice, engines_of(self.options))
+        self._engines[order.model] = self._stack.enter_context(engine)
+        return engine
 
     def __enter__(self) -> Tools:
         return self

@@ -243,9 +243,12 @@ class TestEntryPoint:
         words = [str(container.data), "--every", "2", "--pack", "buffalo_l", "--precision=int8", "--frames", "none"]
         subprocess.run([script, *words], env=env, check=True)
         assert [call.partition("|")[0] for call in container.called] == [
-            "facesearch build --pack buffalo_l --precision=int8",
+            f"facesearch build --pack buffalo_l --precision=int8 --clips {container.data}",
             f"facesearch run --input_directory {' '.join(words)}",
         ]
+        container.calls.unlink()
+        subprocess.run([script, str(container.data), "--graph", "software"], env=env, check=True)
+        assert container.called[0].startswith("facesearch build|")
 
     def test_root_is_given_up_for_the_owner_of_the_clips(self, container: Container) -> None:
         container.stand_in("id", 'case "$*" in "-u") echo 0;; *) echo 10001;; esac\n')

@@ -74,7 +74,8 @@ def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, *, ah
 
     Faces are gathered over frames, in the clip's order, into batches of exactly ``embedder.batch``. Only the clip's
     last batch, and one that did not fill within :data:`HELD_FRAMES` frames, is smaller. So a clip always makes the same
-    batches, and the same numbers to the last bit. Up to ``ahead`` batches are in the executor's hands at once.
+    batches, and the same numbers to the last bit. Faces that come with their embeddings keep them. Up to ``ahead``
+    batches are in the executor's hands at once.
     """
 
     def run(packet: _Packet) -> tuple[Array, list[Frame]]:
@@ -85,6 +86,9 @@ def embed(frames: Iterable[Frame], embedder: Embedder, executor: Executor, *, ah
     for embeddings, complete in ordered_map(executor, run, _packets(frames, embedder), ahead=ahead):
         rows = np.concatenate([rows, embeddings])
         for frame in complete:
+            if frame.faces.embeddings is not None:
+                yield frame
+                continue
             count = len(frame.faces)
             yield frame.with_faces(replace(frame.faces, embeddings=rows[:count].copy()))
             rows = rows[count:]
@@ -97,7 +101,7 @@ def _packets(frames: Iterable[Frame], embedder: Embedder) -> Iterator[_Packet]:
     count = 0
     waiting: list[Frame] = []
     for frame in frames:
-        if len(frame.faces):
+        if len(frame.faces) and frame.faces.embeddings is None:
             if frame.faces.chips is None:
                 raise ValueError(f"frame {frame.frame_num} has faces without chips")
             gathered.append(frame.faces.chips)

@@ -14,7 +14,7 @@ from ..errors import DecodeError
 from ..types import Array
 from .gst import gstreamer
 
-__all__ = ["mapped", "open_end", "pts_s_of"]
+__all__ = ["MapInfo", "core_library", "mapped", "open_end", "pts_s_of"]
 
 
 def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
@@ -32,7 +32,7 @@ def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
     return None if time_ns == gst.CLOCK_TIME_NONE else float(time_ns / gst.SECOND)
 
 
-class _MapInfo(ctypes.Structure):
+class MapInfo(ctypes.Structure):
     """GstMapInfo of gst/gstmemory.h, unchanged over all of GStreamer 1."""
 
     _fields_ = (
@@ -47,14 +47,20 @@ class _MapInfo(ctypes.Structure):
 
 
 @functools.cache
-def _core() -> ctypes.CDLL:
+def core_library() -> ctypes.CDLL:
+    """Return GStreamer's own library with the types of what is used of it; the hash of a PyGObject is its address."""
     library = ctypes.CDLL("libgstreamer-1.0.so.0")
-    library.gst_buffer_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo), ctypes.c_int)
+    library.gst_buffer_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(MapInfo), ctypes.c_int)
     library.gst_buffer_map.restype = ctypes.c_int
-    library.gst_buffer_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(_MapInfo))
+    library.gst_buffer_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(MapInfo))
     library.gst_buffer_unmap.restype = None
     library.gst_event_parse_segment.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.POINTER(_Segment)))
     library.gst_event_parse_segment.restype = None
+    library.gst_element_set_context.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+    library.gst_element_set_context.restype = None
+    for name in ("gst_mini_object_unref", "gst_object_unref"):
+        getattr(library, name).argtypes = (ctypes.c_void_p,)
+        getattr(library, name).restype = None
     return library
 
 
@@ -65,16 +71,16 @@ def mapped(buffer: Any) -> Iterator[Array]:
     PyGObject copies a whole buffer whenever its bytes are read, so the C function is called instead. The hash of a
     PyGObject structure is its address, on which NVIDIA's DeepStream bindings rely too.
     """
-    info = _MapInfo()
+    info = MapInfo()
     address = hash(buffer)
-    if not _core().gst_buffer_map(address, ctypes.byref(info), int(gstreamer().MapFlags.READ)):
+    if not core_library().gst_buffer_map(address, ctypes.byref(info), int(gstreamer().MapFlags.READ)):
         raise DecodeError("cannot read a decoded frame")
     try:
         content = np.frombuffer((ctypes.c_uint8 * info.size).from_address(info.data or 0), np.uint8)
         content.flags.writeable = False
         yield content
     finally:
-        _core().gst_buffer_unmap(address, ctypes.byref(info))
+        core_library().gst_buffer_unmap(address, ctypes.byref(info))
 
 
 class _Segment(ctypes.Structure):
@@ -99,5 +105,5 @@ def open_end(event: Any) -> None:
     itself is written through the C library.
     """
     segment = ctypes.POINTER(_Segment)()
-    _core().gst_event_parse_segment(hash(event), ctypes.byref(segment))
+    core_library().gst_event_parse_segment(hash(event), ctypes.byref(segment))
     segment.contents.stop = gstreamer().CLOCK_TIME_NONE

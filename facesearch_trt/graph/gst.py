@@ -20,8 +20,10 @@ __all__ = [
     "Graph",
     "bounded",
     "codec_name",
+    "colour_of",
     "gstreamer",
     "launch",
+    "plane_layout",
     "words_of",
 ]
 
@@ -104,6 +106,23 @@ def codec_name(caps: Any) -> str:
     from gi.repository import GstPbutils
 
     return str(GstPbutils.pb_utils_get_codec_description(caps) or caps.get_structure(0).get_name())
+
+
+def plane_layout(buffer: Any, caps: Any) -> tuple[list[int], list[int]]:
+    """Return offsets and bytes per row of a raw picture's planes: those that its buffer tells, else its format's usual
+    ones."""
+    from gi.repository import GstVideo
+
+    told = GstVideo.buffer_get_video_meta(buffer) or GstVideo.VideoInfo.new_from_caps(caps)
+    return list(told.offset), list(told.stride)
+
+
+def colour_of(caps: Any) -> tuple[str, bool]:
+    """Return the YUV matrix of a raw picture by GStreamer's name (``bt709``), and whether Y goes from 0 to 255."""
+    from gi.repository import GstVideo
+
+    colour = GstVideo.VideoInfo.new_from_caps(caps).colorimetry
+    return str(colour.matrix.value_nick), colour.range.value_nick == "0-255"
 
 
 class Graph:

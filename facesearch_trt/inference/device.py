@@ -138,6 +138,7 @@ class CudaDevice:
 
     def __init__(self, index: int) -> None:
         self.driver = driver = _import_driver()
+        self.index = index
         with _driver_errors(driver, "the NVIDIA driver does not start", remedy=_DRIVER_REMEDY):
             driver.init()
             count = driver.Device.count()
@@ -162,6 +163,11 @@ class CudaDevice:
             yield
         finally:
             self.driver.Context.pop()
+
+    @property
+    def context_handle(self) -> int:
+        """The CUcontext, for libraries that are to work in it too."""
+        return int(self._context.handle)
 
     def attribute(self, name: str) -> int:
         """Return a device attribute by its name in CUDA, ``MULTIPROCESSOR_COUNT`` for example."""

@@ -15,7 +15,13 @@ from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.letterbox import detector_input_size, letterbox_for
 from facesearch_trt.faces.network import fill_planes
 from facesearch_trt.inference.device_faces import inverse_transforms
-from facesearch_trt.inference.device_frames import FRAME_DTYPE, DeviceFrame, bgr_from_nv12, frame_table
+from facesearch_trt.inference.device_frames import (
+    FRAME_DTYPE,
+    DeviceFrame,
+    bgr_from_nv12,
+    frame_table,
+    picture_from_nv12,
+)
 from facesearch_trt.types import Array
 
 CUDA = Path(__file__).parents[2] / "facesearch_trt" / "inference" / "cuda"
@@ -199,6 +205,21 @@ def test_nv12_is_that_of_the_cpu(
 def test_the_cpus_nv12_is_opencvs() -> None:
     luma, chroma = nv12(64, 48)
     assert difference(bgr_from_nv12(luma, chroma), cv2.cvtColorTwoPlane(luma, chroma, cv2.COLOR_YUV2BGR_NV12)) <= 1
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+def test_the_fast_way_is_the_same_to_the_bit(matrix: Literal["bt601", "bt709"], full_range: bool) -> None:
+    # Every combination of Y, U and V in steps, and an odd size.
+    values = np.arange(0, 256, 5, dtype=np.uint8)
+    values[-1] = 255
+    u, v = np.meshgrid(values, values)
+    chroma = np.stack([u, v], axis=2)
+    height, width = 2 * len(values) - 1, 2 * len(values) - 1
+    for y in values:
+        luma = np.full((height, width), y, np.uint8)
+        wanted = bgr_from_nv12(luma, chroma, matrix, full_range=full_range)
+        np.testing.assert_array_equal(picture_from_nv12(luma, chroma, matrix, full_range=full_range), wanted)
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])

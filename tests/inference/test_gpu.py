@@ -195,3 +195,37 @@ def test_the_installed_packs_engines_agree_with_onnx_runtime() -> None:
         (pytest.fail if os.environ.get("FACESEARCH_REQUIRE_GPU") == "1" else pytest.skip)(reason)
     assert selftest_picture() is not None
     assert not [str(one) for one in on_gpu if one.shortfalls]
+
+
+def test_nvdec_gives_the_frames_of_the_software_graph(tmp_path: Path) -> None:
+    """Needs GStreamer with its nvcodec plugin besides; a machine of engines alone has neither."""
+    from facesearch_trt.errors import BackendError
+    from facesearch_trt.graph.nvcodec import NvcodecSource, check_nvcodec
+    from facesearch_trt.nvcodec_tools import nvcodec_context, picture_reader
+    from tests.graph.helpers import decode, made, pictures
+    from tests.media import clip_of, number_of
+
+    try:
+        check_nvcodec()
+    except BackendError as error:
+        pytest.skip(f"no NVDEC in GStreamer here: {error}")
+    path = made(tmp_path / "clip.mp4", pictures(60, (320, 240)))
+    wanted, _ = decode(path)
+    with ThreadPoolExecutor(2) as pool, picture_reader(None, tmp_path) as read:
+        source = NvcodecSource(
+            clip_of(path),
+            stall_timeout_s=30,
+            context=nvcodec_context(),
+            read=read,
+            executor=pool,
+            batch=8,
+            every=1,
+            finds_faces=False,
+        )
+        with source:
+            found = list(source)
+    assert source.damage is None
+    assert [number_of(frame.image) for frame in found] == list(range(60))
+    for frame, other in zip(found, wanted, strict=True):
+        assert frame.pts_s == other.pts_s
+        assert np.abs(frame.image.astype(int) - other.image).max() <= 8

@@ -89,6 +89,8 @@ def _driver_names(machine: GpuMachine) -> dict[str, Any]:  # noqa: PLR0915
         started = True
 
     class Context:
+        handle = 0xC0DE
+
         def __init__(self) -> None:
             self._detached = False
 
