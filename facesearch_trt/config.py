@@ -17,7 +17,16 @@ import yaml
 
 from .errors import OptionError
 
-__all__ = ["CONFIGS", "Options", "flag_of", "load_options", "option_type", "options_with", "render_yaml"]
+__all__ = [
+    "CONFIGS",
+    "Options",
+    "flag_of",
+    "load_options",
+    "option_type",
+    "options_as_dict",
+    "options_with",
+    "render_yaml",
+]
 
 
 _PACKAGED = Path(__file__).parent / "configs"
@@ -81,6 +90,35 @@ class Options:
         section="machine",
         low=1,
         high=86400,
+    )
+
+    clips_at_once: int = _option(
+        0,
+        "Clips in work at once, for when one by itself leaves cores or the GPU idle; each takes memory. 0: two, more on a machine with"
+        " more than 7 cores.",
+        section="machine",
+        low=0,
+        high=256,
+    )
+    isolate: bool = _option(
+        True,
+        "Work in a process apart, so that a clip which crashes a decoder fails alone and the others go on.",
+        section="machine",
+    )
+
+    ray_cpus: int = _option(
+        0,
+        "Cores that Ray sets aside for each clip in work on a cluster; 0: 2 beside a GPU, else up to 4.",
+        section="machine",
+        low=0,
+        high=256,
+    )
+    ray_gpu_share: float = _option(
+        0.25,
+        "Share of a GPU that Ray sets aside for each clip in work on a cluster with GPUs; by its memory, of which a worker needs its own.",
+        section="machine",
+        low=0.01,
+        high=1,
     )
 
     every: int = _option(1, "Use every N-th frame.", section="frames", low=1, high=1_000_000)
@@ -224,6 +262,11 @@ def load_options(path: Path) -> Options:
     if not isinstance(content, dict):
         raise OptionError("the configuration is not a mapping of options", where=path, found=type(content).__name__)
     return options_with(Options(), content, where=str(path))
+
+
+def options_as_dict(options: Options) -> dict[str, Any]:
+    """Return the options as a configuration file holds them."""
+    return {option.name: getattr(options, option.name) for option in fields(Options)}
 
 
 def render_yaml() -> str:

@@ -8,7 +8,8 @@
      │    └── OptionError      an option or a configuration file is wrong
      ├── ClipError             one clip failed; the others go on
      │    ├── DecodeError      the clip cannot be decoded at all
-     │    └── StallError       the decoder made no progress in time
+     │    ├── StallError       the decoder made no progress in time
+     │    └── WorkerError      the process that worked on it died
      ├── ModelError            a network cannot be had or used
      │    ├── UnknownModelError
      │    ├── FetchError       a weights file could not be fetched
@@ -17,6 +18,7 @@
      ├── BackendError          a runtime or graph is missing or does not fit this machine
      │    └── EngineError      an engine cannot be built, loaded or run
      ├── StoreError            a result cannot be read or written
+     │    ├── BusyError        another process is writing it
      │    └── TableError       a table or embeddings file is damaged or of another kind
      └── IdentityError         people cannot be decided from what there is
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "BusyError",
     "ChecksumError",
     "ClipError",
     "DecodeError",
@@ -43,6 +46,7 @@ __all__ = [
     "TableError",
     "UnknownModelError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -121,6 +125,10 @@ class StallError(ClipError):
     """The decoder made no progress in the allowed time."""
 
 
+class WorkerError(ClipError):
+    """The process that worked on the clip died, by a crash of a decoder for example."""
+
+
 class ModelError(FaceSearchError):
     """A network cannot be had or used."""
 
@@ -151,6 +159,10 @@ class EngineError(BackendError):
 
 class StoreError(FaceSearchError):
     """A result cannot be read or written."""
+
+
+class BusyError(StoreError):
+    """Another process is writing the results; they can be had once it has finished."""
 
 
 class TableError(StoreError):

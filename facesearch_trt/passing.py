@@ -23,7 +23,9 @@ from .wiring import Tools
 
 __all__ = ["Pass", "skipped"]
 
-_OF_THE_RUN = frozenset({"force", "threads", "stall_timeout_s"})
+_OF_THE_RUN = frozenset(
+    {"force", "threads", "stall_timeout_s", "clips_at_once", "isolate", "ray_cpus", "ray_gpu_share"}
+)
 """Options that say nothing of the results."""
 
 
@@ -51,7 +53,7 @@ class Pass:
         if "frames" in keys and source is None:
             self._source = source_of(clip, None)
         self._writer = self.store.begin(keys)
-        self._stopwatch = Stopwatch()
+        self._stopwatch = Stopwatch(tools.trace)
         self._start = time.monotonic()
 
     def __enter__(self) -> Pass:
@@ -76,6 +78,11 @@ class Pass:
             return None  # opening the clip will say what is wrong with it
         return None if count is None else -(-count // self._tools.options.every)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether another process did the same work before this pass could begin."""
+        return not self._tools.options.force and all(self.store.is_done(step, key) for step, key in self._keys.items())
+
     def watch(self, stage: str, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames and measure how long the chain waits for this stage."""
         return self._stopwatch.watch(stage, frames)
@@ -83,7 +90,7 @@ class Pass:
     def drain(self, frames: Iterable[Frame]) -> None:
         """Run a chain to its end."""
         for frame in frames:
-            self._watcher.frame(self.clip, frame)
+            self._watcher.advanced(self.clip, 1, len(frame.faces))
 
     def write_frames(self, frames: Iterable[Frame], *, keep: str) -> Iterator[Frame]:
         """Write pictures and the tables of frames."""
@@ -117,7 +124,10 @@ class Pass:
         start = time.perf_counter()
         identities = builder.finish()
         self._writer.write_identity(identities.track_ids, identities.face_ids)
-        self._writer.record.seconds["group"] = round(time.perf_counter() - start, 3)
+        end = time.perf_counter()
+        self._writer.record.seconds["group"] = round(end - start, 3)
+        if self._tools.trace is not None:
+            self._tools.trace.span("group", start, end)
 
     def commit(self, source: FrameSource | None = None, live: Live | None = None) -> Outcome:
         """Put all results in place, with the record of what made them, and return the outcome.

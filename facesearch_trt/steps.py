@@ -25,7 +25,15 @@ from .store.schema import STEPS, StepName
 from .types import Clip, Frame, FrameSource
 from .wiring import Tools
 
-__all__ = ["face_to_faceid", "faces_to_embeddings", "frames_to_faces", "record_live", "run_pipeline", "video_to_frames"]
+__all__ = [
+    "JOBS",
+    "face_to_faceid",
+    "faces_to_embeddings",
+    "frames_to_faces",
+    "record_live",
+    "run_pipeline",
+    "video_to_frames",
+]
 
 Frames = Iterator[Frame]
 
@@ -50,6 +58,8 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
 
 def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
     with Pass(clip, tools, watcher, keys) as job, tools.open(clip, detect=True) as source:
+        if job.is_done:
+            return skipped(clip, job.store)
         _chain(job, source, tools)
         return job.commit(source)
 
@@ -140,7 +150,17 @@ def _step(step: StepName, clip: Clip, tools: Tools, watcher: Watcher, run: Calla
     if not tools.options.force and store.is_done(step, key):
         return skipped(clip, store)
     with Pass(clip, tools, watcher, {step: key}) as job:
-        return run(job)
+        return skipped(clip, store) if job.is_done else run(job)
+
+
+JOBS: dict[str, Callable[[Clip, Tools, Watcher], Outcome]] = {
+    "run": run_pipeline,
+    "frames": video_to_frames,
+    "faces": frames_to_faces,
+    "embeddings": faces_to_embeddings,
+    "identity": face_to_faceid,
+}
+"""By sub-command."""
 
 
 def _detect(frames: Iterable[Frame], tools: Tools) -> Frames:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from .tracing import Trace
+
 __all__ = ["Stopwatch"]
 
 T = TypeVar("T")
@@ -19,7 +21,8 @@ class Stopwatch:
     the clip took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Trace | None = None) -> None:
+        self._trace = trace
         self._totals: dict[str, float] = {}
 
     def watch(self, stage: str, items: Iterable[T]) -> Iterator[T]:
@@ -34,10 +37,16 @@ class Stopwatch:
             try:
                 item = next(iterator)
             except StopIteration:
-                self._totals[stage] += time.perf_counter() - start
+                self._note(stage, start)
                 return
-            self._totals[stage] += time.perf_counter() - start
+            self._note(stage, start)
             yield item
+
+    def _note(self, stage: str, start: float) -> None:
+        end = time.perf_counter()
+        self._totals[stage] += end - start
+        if self._trace is not None:
+            self._trace.span(stage, start, end)
 
     def seconds(self) -> dict[str, float]:
         """Return each stage's own share in the order of the chain, s."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
 from .inference.choose import Backend, NetworkOrder, choose_backend, engines_directory, open_network
+from .inference.device import cuda_device
 from .inference.engine import Engine
 from .inference.profiles import detector_profiles, embedder_profiles
 from .models.catalogue import Catalogue, load_catalogue
@@ -40,9 +40,11 @@ from .nvcodec_tools import (
     nvcodec_problem,
     picture_reader,
 )
+from .runner import choose_at_once
+from .tracing import Pool, Trace
 from .types import Clip, FrameSource
 
-__all__ = ["Tools", "detector_order", "embedder_order", "engines_of"]
+__all__ = ["Tools", "detector_order", "embedder_order", "engines_of", "resident_bytes"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +74,15 @@ def embedder_order(entry: EmbedderEntry, options: Options) -> NetworkOrder:
     return NetworkOrder(entry.name, onnx, for_tensorrt, profiles)
 
 
+def resident_bytes() -> int:
+    """Return how much memory this process holds, 0 where the system does not say (proc(5), statm)."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Tools:
     """The tools of a run. A context manager: leaving it frees the networks and the threads.
 
@@ -79,12 +90,16 @@ class Tools:
     concern every clip of the run.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, profile: Path | None = None) -> None:
         self.options = options
         self.threads = options.threads or len(os.sched_getaffinity(0))
         """How many calls of networks run at once."""
         self._stack = ExitStack()
         self._lock = threading.RLock()
+        self._pools: dict[str, Pool] = {}
+        self.trace = None if profile is None else self._stack.enter_context(Trace(profile))
+        """Of what every thread does, where one is wanted."""
+        self._backend: Backend | None = None
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
         self._engines: dict[str, Engine] = {}
@@ -128,18 +143,23 @@ class Tools:
         gap = entry.similarity_strict - entry.similarity
         return wanted, min(wanted + gap, (wanted + 1) / 2)
 
-    @cached_property
+    @property
     def backend_choice(self) -> Backend:
         """What runs the networks, in which precision, and why."""
         options = self.options
-        choice = choose_backend(
-            options.backend,
-            options.precision,
-            engines_of(options),
-            lambda: (detector_order(self.detector_entry, options), embedder_order(self.embedder_entry, options)),
-        )
-        _log.info("networks run on %s in %s: %s", choice.name, choice.precision, choice.why)
-        return choice
+        with self._lock:
+            if self._backend is None:
+                choice = self._backend = choose_backend(
+                    options.backend,
+                    options.precision,
+                    engines_of(options),
+                    lambda: (
+                        detector_order(self.detector_entry, options),
+                        embedder_order(self.embedder_entry, options),
+                    ),
+                )
+                _log.info("networks run on %s in %s: %s", choice.name, choice.precision, choice.why)
+            return self._backend
 
     @property
     def backend(self) -> str:
@@ -148,8 +168,8 @@ class Tools:
 
     @property
     def clips_at_once(self) -> int:
-        """How many clips are in work at a time."""
-        return 1
+        """How many clips are in work at a time; with less clips than that, and one by one on a cluster, it is the most."""
+        return choose_at_once(self.options.clips_at_once, len(os.sched_getaffinity(0)))
 
     @property
     def detect_batch(self) -> int:
@@ -215,17 +235,33 @@ class Tools:
         """Cuts the chips that the embedder sees."""
         return Aligner(self.embedder_entry.template, self.embedder_entry.chip_size)
 
-    @cached_property
-    def network_pool(self) -> ThreadPoolExecutor:
+    @property
+    def network_pool(self) -> Pool:
         """Threads that prepare inputs and run networks, one call each."""
         # Each of these threads keeps a core busy; OpenCV's own would take the cores from the networks.
         cv2.setNumThreads(1)
-        return self._stack.enter_context(ThreadPoolExecutor(self.threads, thread_name_prefix="network"))
+        return self._pool("network", self.threads)
 
-    @cached_property
-    def picture_pool(self) -> ThreadPoolExecutor:
+    @property
+    def picture_pool(self) -> Pool:
         """Threads that encode, write and read pictures."""
-        return self._stack.enter_context(ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="picture"))
+        return self._pool("picture", max(2, self.threads))
+
+    def _pool(self, name: str, threads: int) -> Pool:
+        with self._lock:
+            if name not in self._pools:
+                self._pools[name] = self._stack.enter_context(Pool(threads, name, self.trace))
+            return self._pools[name]
+
+    def gauges(self) -> dict[str, float]:
+        """Return what can be measured of the work right now, by name: tasks in each pool's queue, and this process's memory, bytes."""
+        values = {f"queue_{name}": float(pool.pending) for name, pool in list(self._pools.items())}
+        values["memory_bytes"] = float(resident_bytes())
+        if self._backend is not None and self._backend.name == "tensorrt":
+            device = cuda_device()
+            with device.active():
+                values["gpu_memory_bytes"] = float(device.total_bytes - device.free_bytes())
+        return values
 
     def open(self, clip: Clip, *, detect: bool) -> FrameSource:
         """Return the source of a clip's frames; where ``detect`` is set and the graph can, with their faces.

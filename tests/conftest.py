@@ -13,6 +13,10 @@ REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FACESEARCH_SHARED", REPOSITORY.parent / "shared"))
 
 
+# A process apart for the work of each command would cost every test its start; tests of it ask for it.
+os.environ.setdefault("FACESEARCH_IN_PROCESS", "1")
+
+
 def _shared(part: str) -> Path:
     directory = SHARED / part
     if not directory.is_dir():

@@ -25,6 +25,8 @@ ROOM_OF_LIBRARY = {
     "rich": {"cli"},
     "isal": {"store/png.py"},
     "lancedb": {"search"},
+    "prometheus_client": {"cli/metrics.py"},
+    "ray": {"distributed.py"},
 }
 """Library → the only files or folders of the package that may import it."""
 
@@ -40,6 +42,8 @@ OPTIONAL = (
     "pyds",
     "rich",
     "scipy",
+    "prometheus_client",
+    "ray",
 )
 """Heavy or optional libraries: no module may need them only to be imported."""
 

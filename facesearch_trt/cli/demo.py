@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import demo
-from ..wiring import Tools
 from .flags import add_option_flags, options_from
-from .job import work_through
+from .work import Work, work_through
 
 __all__ = ["register"]
 
@@ -28,8 +27,7 @@ def _demo(args: argparse.Namespace) -> int:
     options = options_from(args)
     clip = demo.make(args.directory)
     print(f"made {clip}", flush=True)
-    with Tools(options) as tools:
-        status = work_through(args.directory, tools)
+    status = work_through(Work(args.directory, options))
     output = clip.with_suffix(".pipeline")
     print(f"results: {output}/faces.csv lists every face, {output}/faces/ holds them; face_id says who is who")
     return status

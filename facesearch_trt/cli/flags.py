@@ -18,6 +18,9 @@ def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[st
         "--config", type=Path, metavar="FILE", help="YAML file with options; configs/default.yaml shows all of them"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done and how long it takes")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="how log lines on standard error look [text]"
+    )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in fields(Options):
         if option.name in leave_out:

@@ -6,17 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .. import steps
-from ..gallery import enrol
-from ..graph.inputs import find_clips
-from ..people import update_people
-from ..runner import Job, exit_status, run_clips
-from ..wiring import Tools
+from ..errors import UsageError
+from ..sharing import parse_shard
 from .flags import add_option_flags, options_from
-from .people import people_line
-from .progress import summary, watcher_for
+from .work import Work, work_through
 
-__all__ = ["register", "work_through"]
+__all__ = ["register"]
 
 _FRAMES = frozenset({"every", "frames", "stall_timeout_s", "graph"})
 _NETWORKS = frozenset({"backend", "precision", "engines"})
@@ -47,17 +42,6 @@ _JOBS: dict[str, tuple[str, frozenset[str]]] = {
 """Sub-command → what it does, and the options that mean nothing to it."""
 
 
-def _job(tools: Tools, command: str) -> Job:
-    functions = {
-        "run": steps.run_pipeline,
-        "frames": steps.video_to_frames,
-        "faces": steps.frames_to_faces,
-        "embeddings": steps.faces_to_embeddings,
-        "identity": steps.face_to_faceid,
-    }
-    return lambda clip, watcher: functions[command](clip, tools, watcher)
-
-
 def register(subparsers: Any) -> None:
     """Add the sub-commands."""
     for command, (help_text, foreign) in _JOBS.items():
@@ -77,40 +61,44 @@ def register(subparsers: Any) -> None:
                 metavar="DIR",
                 help="directory with a sub-directory of photos per known person, who are named",
             )
+        parser.add_argument(
+            "--shard",
+            type=parse_shard,
+            metavar="I/N",
+            help="do only the I-th of N shares of the clips, for N jobs over one ROOT; the clips' names decide",
+        )
+        parser.add_argument(
+            "--ray",
+            metavar="ADDRESS",
+            help="do the clips on a Ray cluster: auto for the one this machine belongs to, local to start one here, or its address; ROOT"
+            " has to be at the same path on all machines",
+        )
+        parser.add_argument(
+            "--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics on this port while the run lasts"
+        )
+        parser.add_argument(
+            "--profile",
+            type=Path,
+            metavar="FILE",
+            help="write a trace of all threads, which https://ui.perfetto.dev shows",
+        )
         add_option_flags(parser, leave_out=foreign)
         parser.set_defaults(call=_run, command=command, gallery=None)
 
 
 def _run(args: argparse.Namespace) -> int:
-    with Tools(options_from(args)) as tools:
-        return work_through(args.input_directory, tools, args.command, args.gallery)
-
-
-def work_through(root: Path, tools: Tools, command: str = "run", gallery: Path | None = None) -> int:
-    """Run one sub-command over all clips of a directory, showing progress and a summary; return the exit status.
-
-    The whole job and step 4 end with who is who over all clips, if ``root`` is a directory of clips; ``gallery`` holds the people
-    who are known by name.
-    """
-    # What a camera left can be worked on from what is stored, except by step 1.
-    clips = find_clips(root, results_alone=command != "frames")
-    with watcher_for(len(clips)) as watcher:
-        outcomes = run_clips(clips, _job(tools, command), watcher)
-    print(summary(outcomes), flush=True)
-    status = exit_status(outcomes)
-    if command in ("run", "identity") and all(clip.output.parent == root.absolute() for clip in clips):
-        # Step 4 takes the embeddings that step 3 made, whatever its own options would have made.
-        embedder = tools.embedder_entry.name if command == "run" else None
-        status = max(status, _people_of_all(root, tools, embedder, gallery))
-    return status
-
-
-def _people_of_all(root: Path, tools: Tools, embedder: str | None, gallery: Path | None) -> int:
-    if gallery is not None:
-        enrol(gallery, tools, root)
-    people = update_people(root, *tools.similarities, embedder)
-    if people.clips:
-        print(people_line(people), flush=True)
-    for clip, reason in people.failed:
-        print(f"  {clip}: not among all clips' people: {reason}")
-    return int(bool(people.failed))
+    if args.profile is not None:
+        args.profile.unlink(missing_ok=True)
+    if args.ray is not None and (args.shard, args.profile) != (None, None):
+        raise UsageError("--ray goes with neither --shard nor --profile")
+    work = Work(
+        args.input_directory,
+        options_from(args),
+        args.command,
+        args.gallery,
+        args.shard,
+        args.ray,
+        args.metrics_port,
+        args.profile,
+    )
+    return work_through(work)

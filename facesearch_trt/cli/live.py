@@ -17,7 +17,7 @@ from ..errors import BackendError, UsageError
 from ..graph.live import LiveStream
 from ..people import update_people
 from ..runner import Outcome, exit_status
-from ..types import Clip, Frame
+from ..types import Clip
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
 from .people import people_line
@@ -146,7 +146,7 @@ class _Lines:
         """Say which clip begins."""
         print(f"{clip.name}: recording", flush=True)
 
-    def frame(self, clip: Clip, frame: Frame) -> None:
+    def advanced(self, clip: Clip, frames: int, faces: int) -> None:
         """Frames are not told."""
 
     def finished(self, outcome: Outcome) -> None:

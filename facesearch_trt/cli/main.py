@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FaceSearchError, UsageError
+from .logs import set_up_logging
 
 __all__ = ["main"]
 
@@ -66,13 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _WRONG_USE
-    logging.basicConfig(
-        level=logging.DEBUG if getattr(args, "verbose", False) else logging.INFO,
-        format="%(levelname)s: %(message)s"
-        if not getattr(args, "verbose", False)
-        else "%(asctime)s %(name)s %(levelname)s: %(message)s",
-        stream=sys.stderr,
-    )
+    set_up_logging(verbose=getattr(args, "verbose", False), form=getattr(args, "log_format", "text"))
     try:
         status: int = args.call(args)
     except FaceSearchError as error:

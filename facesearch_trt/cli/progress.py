@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..runner import Outcome
-from ..types import Clip, Frame
+from ..types import Clip
 
 __all__ = ["LineWatcher", "TerminalWatcher", "outcome_line", "summary", "watcher_for"]
 
@@ -54,12 +54,12 @@ class LineWatcher:
         with self._lock:
             self._progress[clip.name] = (now, now, 0, frames_expected)
 
-    def frame(self, clip: Clip, frame: Frame) -> None:
-        """Count a frame and say how far the clip is from time to time."""
+    def advanced(self, clip: Clip, frames: int, faces: int) -> None:
+        """Count frames and say how far the clip is from time to time."""
         now = time.monotonic()
         with self._lock:
             start, last, count, expected = self._progress[clip.name]
-            count += 1
+            count += frames
             due = now - last >= _LINE_EVERY_S
             self._progress[clip.name] = (start, now if due else last, count, expected)
         if due:
@@ -116,11 +116,13 @@ class TerminalWatcher:
 
     def started(self, clip: Clip, frames_expected: int | None) -> None:
         """Show the clip's bar."""
+        if (earlier := self._tasks.pop(clip.name, None)) is not None:
+            self._progress.remove_task(earlier)
         self._tasks[clip.name] = self._progress.add_task(clip.name, total=frames_expected, unit="frames")
 
-    def frame(self, clip: Clip, frame: Frame) -> None:
+    def advanced(self, clip: Clip, frames: int, faces: int) -> None:
         """Advance the clip's bar."""
-        self._progress.advance(self._tasks[clip.name])
+        self._progress.advance(self._tasks[clip.name], frames)
 
     def finished(self, outcome: Outcome) -> None:
         """Replace the clip's bar by a line."""

@@ -10,6 +10,7 @@ import functools
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ _DRAIN_S = 1.0
 _STOP_S = 10.0
 """How long a graph may take to stop before it is left behind."""
 _KEPT_WARNINGS = 20
+_INITIALISING = threading.Lock()
 _REMEDY = "Check that it plays elsewhere; if it does, convert it, to H.264 in MP4 for example."
 
 
@@ -60,6 +62,12 @@ def gstreamer() -> Any:
 
     Raises BackendError where PyGObject, GStreamer or its typelibs are missing or too old, with the packages to install.
     """
+    # The first ones wait here for each other; that all of them go through it does no harm.
+    with _INITIALISING:
+        return _initialised()
+
+
+def _initialised() -> Any:
     try:
         import gi
     except ImportError as error:
@@ -72,9 +80,16 @@ def gstreamer() -> Any:
         for namespace in ("Gst", "GstApp", "GstVideo", "GstPbutils"):
             gi.require_version(namespace, "1.0")
         # GstApp gives appsinks their methods: it has to be imported, not used.
-        from gi.repository import Gst, GstApp  # noqa: F401
+        from gi.repository import Gst, GstApp, GstVideo
 
         Gst.init(None)
+        # PyGObject makes a class when it is first asked for, and two threads that ask at once get two: what is of the one
+        # is then refused where the other is expected. So all are made here, in 25 ms.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some are deprecated
+            for namespace in (Gst, GstApp, GstVideo):
+                for name in dir(namespace):
+                    getattr(namespace, name, None)
     except (ImportError, ValueError, AttributeError, gi.repository.GLib.Error) as error:
         raise BackendError("cannot decode videos: GStreamer is not usable", found=error, remedy=_INSTALL) from error
     if Gst.version()[:2] < OLDEST:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..types import Array, Frame
 from . import schema
+from .files import storing
 from .reader import read_faces, read_frames, read_identity
 from .record import RunRecord, read_record
 from .schema import StepName
@@ -61,11 +62,17 @@ class ClipStore:
         """
         return discard_partial(self.directory)
 
+    def distrust(self) -> None:
+        """Forget that anything is done here, so that the next run does it again. Raises StoreError."""
+        with storing(self.directory):
+            (self.directory / schema.RECORD_FILE).unlink(missing_ok=True)
+
     def begin(self, keys: Mapping[StepName, str]) -> ClipWriter:
         """Start a pass over the given steps, each with the fingerprint of everything that decides its result.
 
         The results of these steps and of those that build on them are replaced at the commit. Raises StoreError where
-        the directory cannot be written, another process is writing it, or a step before the first is not done.
+        the directory cannot be written or a step before the first is not done, BusyError where another process is
+        writing it.
         """
         first = schema.in_a_row(keys)[0]
         for step in schema.STEPS[: schema.STEPS.index(first)]:

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import BusyError
 from .files import storing, sync_directory, sync_file, write_durably
 from .record import RunRecord
 from .schema import FRAME_PATTERN, RECORD_FILE
@@ -38,7 +38,8 @@ class _Busy(Exception):
 
 
 class Staging:
-    """A clip directory held for one pass. Raises StoreError where it cannot be made or another process works on it."""
+    """A clip directory held for one pass. Raises StoreError where it cannot be made, BusyError where another
+    process works on it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -52,7 +53,7 @@ class Staging:
             try:
                 self._lock = _lock(directory)
             except _Busy:
-                raise StoreError(
+                raise BusyError(
                     "another process is writing these results",
                     where=directory,
                     remedy="Let it finish, or end it, and try again.",

@@ -1,0 +1,175 @@
+"""What happens to a ROOT between and under runs: each time finished work is kept, and the next run makes what an undisturbed one makes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from facesearch_trt.cli.main import main
+from facesearch_trt.store.clip import ClipStore
+
+from .clips import QUICK, make_clips, results
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ROOT after an undisturbed run; only for reading."""
+    root = make_clips(tmp_path_factory.mktemp("finished") / "root", *NAMES)
+    assert run(root) == 0
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, finished: Path) -> Path:
+    """The clips without results."""
+    directory = tmp_path / "root"
+    directory.mkdir()
+    for path in finished.glob("*.mp4"):
+        shutil.copy2(path, directory)
+    return directory
+
+
+def run(root: Path, *options: str) -> int:
+    return main(["run", "--input_directory", str(root), *QUICK, *options])
+
+
+def times(root: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in root.glob("*.pipeline/run.json")}
+
+
+def test_two_runs_at_once_share_the_work(root: Path, finished: Path) -> None:
+    command = [sys.executable, "-m", "facesearch_trt", "run", "--input_directory", str(root), *QUICK]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    assert results(root) == results(finished)
+    # Each clip was done by one of them, and the other says so.
+    done = [
+        line.split()[1] for out, _ in said for line in out.splitlines() if line.startswith("[") and " frames, " in line
+    ]
+    assert sorted(done) == [f"{name}:" for name in NAMES]
+
+
+def test_a_run_waits_for_a_clip_that_another_process_is_writing(
+    root: Path, finished: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ClipStore(root / "b.pipeline").begin({"frames": "another run's"}) as writer:
+        naps = 0
+
+        def nap(_: float) -> None:
+            nonlocal naps
+            naps += 1
+            if naps == 3:
+                writer.__exit__(None, None, None)
+
+        monkeypatch.setattr("facesearch_trt.runner.time.sleep", nap)
+        with caplog.at_level("INFO"):
+            assert run(root) == 0
+    assert caplog.text.count("b: another run is working on it") == 1
+    assert naps >= 3
+    assert results(root) == results(finished)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(300))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_truncate, _noise, _empty, Path.unlink])
+@pytest.mark.parametrize("file", ["run.json", "faces.csv", "embeddings.pth"])
+def test_a_damaged_result(
+    root: Path, finished: Path, file: str, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for directory in finished.glob("*.pipeline"):
+        shutil.copytree(directory, root / directory.name)
+    before = times(root)
+    damage(root / "c.pipeline" / file)
+    status = run(root)
+    after = times(root)
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    assert {name: before[name] for name in before if name != "c.pipeline"} == {
+        name: after[name] for name in after if name != "c.pipeline"
+    }
+    if status != 0:
+        # A file that is there but not what was written is found when it is read, and the line says what to do.
+        assert "c: " in captured.out and "--force" in captured.out
+        assert run(root / "c.mp4", "--force") == 0
+        assert run(root) == 0
+    assert results(root) == results(finished)
+
+
+def test_the_clock_jumps(root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = random.Random(2)
+    monkeypatch.setattr(time, "time", lambda: jumps.uniform(0, 4e9))
+    monkeypatch.setattr(time, "time_ns", lambda: jumps.randrange(4 * 10**18))
+    assert run(root) == 0
+    assert results(root) == results(finished)
+    before = times(root)
+    # Results and clips from the future and from 1970.
+    for index, path in enumerate(sorted(root.glob("*.pipeline/*"))):
+        os.utime(path, (index % 2 * 4e9, index % 2 * 4e9))
+    changed = times(root)
+    assert run(root) == 0
+    assert times(root) == changed != before
+
+
+@pytest.fixture
+def read_only(root: Path) -> Iterator[Path]:
+    """The ROOT, mounted so that nobody can write it."""
+    if os.geteuid() != 0:
+        root.chmod(0o555)
+        yield root
+        root.chmod(0o755)
+        return
+    for arguments in (["--bind", str(root), str(root)], ["-o", "remount,bind,ro", str(root)]):
+        if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+            subprocess.run(["umount", str(root)], capture_output=True, check=False)
+            pytest.skip("this user cannot make a directory read-only for itself")
+    yield root
+    subprocess.run(["umount", str(root)], check=True)
+
+
+def test_a_read_only_root(read_only: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(read_only) == 1
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    assert "4 clips: 4 failed" in captured.out
+    assert captured.out.count("Make the directory writable") == 8, "once when it happens and once in the summary"
+    assert sorted(path.name for path in read_only.iterdir()) == [f"{name}.mp4" for name in NAMES]
+
+
+def test_a_slow_disk_does_not_fill_the_memory(root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from facesearch_trt.store import pictures
+
+    write, waiting = pictures.write_bytes, []
+
+    def slowly(path: Path, data: bytes) -> None:
+        waiting.append(len(list(path.parent.glob("*.png"))))
+        time.sleep(0.02)
+        write(path, data)
+
+    monkeypatch.setattr(pictures, "write_bytes", slowly)
+    assert main(["run", "--input_directory", str(root), "--frames", "all", *QUICK[2:]]) == 0
+    assert waiting, "no picture was written"
+    assert len(list((root / "a.pipeline").glob("frame_*.png"))) == 10
