@@ -16,11 +16,11 @@ from typing import Any
 from ..errors import BackendError, DecodeError
 from ..lookahead import ordered_map
 from ..types import Array, Clip, FaceBatch, Frame
-from .autoplug import best_factory
 from .clip_source import ClipSource, Taken
 from .cuda_memory import CUDA_FEATURE, CudaContext, CudaPicture, cuda_library, cuda_picture, share_context
 from .elements import has_element
 from .gst import codec_name, gstreamer
+from .plug import best_factory
 
 __all__ = ["NvcodecSource", "Read", "ToRead", "check_nvcodec", "decodes"]
 
