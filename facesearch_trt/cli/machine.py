@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -9,6 +10,7 @@ import platform
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from ..wiring import Tools, detector_order, embedder_order, engines_of
 __all__ = ["Examination", "Section", "examine"]
 
 _PACKAGE = "facesearch_trt"
+_BUILD = "Run: facesearch build"
 _LEAST_BYTES = 512 << 20
 """Less free space does not hold the networks and a clip's results."""
 
@@ -81,7 +84,8 @@ def examine(options: Options, *, networks_only: bool = False) -> Examination:
             Section(f"TensorRT engines in {directory}", tuple(engine_capabilities(directory, orders))),
             Section("Disk", (_disk("space for networks", home_directory()), _disk("space for engines", directory))),
         )
-        plan = (() if networks_only else (_graph_plan(tools),)) + (_network_plan(tools, has_networks=bool(orders)),)
+        with _quiet():
+            plan = tuple(_plan(tools, has_networks=bool(orders), networks_only=networks_only))
         return Examination(sections, plan)
 
 
@@ -143,30 +147,36 @@ def _disk(name: str, directory: Path) -> Capability:
     return Capability(name, True, found, needed=True)
 
 
-def _graph_plan(tools: Tools) -> Capability:
-    try:
-        return Capability("graph", True, tools.graph, needed=True)
-    except FaceSearchError as error:
-        return _lacking("graph", error)
-
-
-def _network_plan(tools: Tools, *, has_networks: bool) -> Capability:
+def _plan(tools: Tools, *, has_networks: bool, networks_only: bool) -> Iterator[Capability]:
+    wanted, why = tools.options.backend, ""
+    if not has_networks and wanted != "onnxruntime":
+        # To look for engines would fetch the networks.
+        tools = Tools(replace(tools.options, backend="onnxruntime", precision="auto"))
+        why = "until the networks are here and engines are built"
+    if not networks_only:
+        try:
+            yield Capability("graph", True, tools.graph, needed=True)
+        except FaceSearchError as error:
+            yield _lacking("graph", error)
     name = "networks run on"
+    if not has_networks and wanted == "tensorrt":
+        yield Capability(name, False, "the networks are not here, so there are no engines", _BUILD, needed=True)
+        return
+    try:
+        choice = tools.backend_choice
+        yield Capability(name, True, f"{choice.name} in {choice.precision}: {why or choice.why}", needed=True)
+    except FaceSearchError as error:
+        yield _lacking(name, error)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: what choosing logs is said in the plan."""
     logger = logging.getLogger(_PACKAGE)
     level = logger.level
-    # What the choice logs is said in the plan.
     logger.setLevel(logging.ERROR)
     try:
-        if has_networks or tools.options.backend == "onnxruntime":
-            choice = tools.backend_choice
-            why = choice.why
-        else:
-            # To look for engines would fetch the networks.
-            choice = Tools(replace(tools.options, backend="onnxruntime")).backend_choice
-            why = "until the networks are here and engines are built"
-        return Capability(name, True, f"{choice.name} in {choice.precision}: {why}", needed=True)
-    except FaceSearchError as error:
-        return _lacking(name, error)
+        yield
     finally:
         logger.setLevel(level)
 

@@ -13,6 +13,7 @@ import pytest
 
 from facesearch_trt.cli import machine
 from facesearch_trt.cli.main import main
+from tests.doubles import nvcodec
 from tests.doubles.gpu.install import installed
 from tests.doubles.gpu.machine import GpuMachine
 
@@ -66,6 +67,16 @@ def test_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert not absent["ready"] and not absent["needed"]
     assert absent["remedy"] == "The first run fetches it; or now: facesearch build"
     assert not (tmp_path / "home").exists()
+    # Nor where there is all else: a GPU with TensorRT, and decoders.
+    gpu = GpuMachine()
+    with installed(gpu, "10.3.0"), nvcodec.installed(gpu):
+        assert main(["doctor", "--json"]) == 0
+        content = as_json(capsys)
+        assert capability(content, "graph")["found"] == "software"
+        assert "until the networks are here" in capability(content, "networks run on")["found"]
+        assert main(["doctor", "--backend", "tensorrt"]) == 1
+        assert "the networks are not here" in capsys.readouterr().out
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_licence_that_was_not_accepted_stands_in_the_way(
@@ -91,7 +102,8 @@ def test_what_was_asked_for_is_needed(flags: list[str], said: str, local_pack: l
 def test_a_machine_with_a_gpu_and_engines(local_pack: list[str], capsys: Out) -> None:
     if shutil.which("g++") is None:
         pytest.skip("no g++ to compile the kernels for the CPU with: apt-get install g++")
-    with installed(GpuMachine(memory_bytes=16 << 30), "10.3.0"):
+    gpu = GpuMachine(memory_bytes=16 << 30)
+    with installed(gpu, "10.3.0"), nvcodec.installed(gpu):
         assert main(["doctor", *local_pack]) == 0
         out = capsys.readouterr().out
         assert "networks run on: onnxruntime in fp32: there is a GPU, but: " in out
@@ -101,6 +113,7 @@ def test_a_machine_with_a_gpu_and_engines(local_pack: list[str], capsys: Out) ->
         assert main(["doctor", *local_pack, "--json"]) == 0
         content = as_json(capsys)
     assert capability(content, "networks run on")["found"].startswith("tensorrt in fp16: there is NVIDIA Double 3000")
+    assert capability(content, "graph")["found"] == "nvcodec"
     assert capability(content, "yunet fp16")["ready"] and not capability(content, "yunet fp32")["ready"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from facesearch_trt.errors import BackendError, DecodeError
 from facesearch_trt.graph import capabilities
-from facesearch_trt.graph.cuda_memory import CudaContext
+from facesearch_trt.graph.cuda_memory import CudaContext, cuda_library
 from facesearch_trt.graph.nvcodec import NvcodecSource, ToRead, check_nvcodec, decodes
 from facesearch_trt.graph.orientation import upright
 from facesearch_trt.inference.device import cuda_device
@@ -186,6 +187,15 @@ def test_the_machine_is_checked(cuda: Cuda) -> None:
     check_nvcodec()
     found = {one.name: one for one in capabilities.nvcodec_capabilities()}
     assert found["nvcodec plugin"].ready and found["nvh264dec"].ready and not found["nvvp9dec"].ready
+
+
+def test_the_real_library_has_the_names_and_says_that_there_is_no_driver() -> None:
+    if find_library("cuda"):
+        pytest.skip("this machine has an NVIDIA driver")
+    if find_library("gstcuda-1.0") is None:
+        pytest.skip("no libgstcuda here: apt-get install gstreamer1.0-plugins-bad")
+    with pytest.raises(BackendError, match="GStreamer finds no NVIDIA driver"):
+        cuda_library()
 
 
 def test_without_nvidia_it_says_so() -> None:
