@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .clip_people import OUTPUT_SUFFIX, finished_clips
+from .corrections import forget_undo
 from .decisions import DECISIONS_FILE, load_decisions, save_decisions
 from .errors import InputError, OptionError, StoreError
 from .gallery import GALLERY_FILE, load_gallery
@@ -215,6 +216,7 @@ def _forget_enrolled(root: Path, names: set[str]) -> None:
 
 def _forget_people(root: Path, people: set[int]) -> None:
     """Bring people.csv up to date, and forget the means by which people who are gone now would be known again."""
+    forget_undo(root)
     state = read_state(root, head=True)
     if state is None:
         return

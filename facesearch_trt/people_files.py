@@ -32,6 +32,7 @@ __all__ = [
     "NamedPerson",
     "State",
     "append_log",
+    "forget_log",
     "locked",
     "read_log",
     "read_names",
@@ -172,6 +173,19 @@ def append_log(root: Path, changes: Iterable[Change], why: str) -> None:
     ]
     if new:
         write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in rows + new)))
+
+
+def forget_log(root: Path, kept: int, people: set[int]) -> None:
+    """Take out of ``people_log.csv`` what was said of some people's merges and splits after its first ``kept`` rows."""
+    rows = read_log(root)
+
+    def unsaid(row: dict[str, str]) -> bool:
+        named = {int(row["person_id"])} | ({int(row["into"])} if row["into"] else set())
+        return row["event"] in ("merged", "split") and bool(named & people)
+
+    left = rows[:kept] + [row for row in rows[kept:] if not unsaid(row)]
+    if len(left) < len(rows):
+        write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in left)))
 
 
 def write_state(root: Path, state: State) -> None:

@@ -8,19 +8,27 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..clip_people import finished_clips
-from ..decisions import DECISIONS_FILE, Decisions, Split, load_decisions, save_decisions
+from ..corrections import (
+    ignore_people,
+    merge_people,
+    name_person,
+    notice_people,
+    person_number,
+    similarities_of,
+    split_person,
+    undo_correction,
+)
+from ..decisions import load_decisions
 from ..errors import InputError, OptionError
 from ..gallery import enrol
-from ..people import PeopleSummary, known_people, resolve, seen_together, update_people
-from ..people_files import locked, read_names, read_people_table, read_state, write_whole
-from ..store.clip import ClipStore
+from ..people import PeopleSummary, resolve, update_people
+from ..people_files import read_names, read_people_table
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
 
 __all__ = ["people_line", "register"]
 
-_ACTIONS = ("merge", "split", "name", "ignore")
+_ACTIONS = ("merge", "split", "name", "ignore", "notice", "undo")
 _FOREIGN = frozenset({"every", "frames", "png_compression", "stall_timeout_s", "graph", "deepsort", "force"})
 
 _HELP = """\
@@ -29,6 +37,8 @@ facesearch people merge ROOT ID ID [ID ...]          these are one person; the s
 facesearch people split ROOT ID CLIP:FACE_ID [...]   these faces are one person, and not ID
 facesearch people name ROOT ID NAME                  call a person so; an empty NAME takes the name away
 facesearch people ignore ROOT ID [ID ...]            leave these out of lists and of names
+facesearch people notice ROOT ID [ID ...]            no longer ignore these
+facesearch people undo ROOT                          take the last correction back
 
 Corrections are kept in ROOT/people.yaml, which may be edited by hand, and later runs obey them."""
 
@@ -41,7 +51,7 @@ def register(subparsers: Any) -> None:
         description=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("arguments", nargs="+", metavar="[merge|split|name|ignore] ROOT ...")
+    parser.add_argument("arguments", nargs="+", metavar="[merge|split|name|ignore|notice|undo] ROOT ...")
     parser.add_argument(
         "--gallery",
         type=Path,
@@ -84,14 +94,11 @@ def _people(args: argparse.Namespace) -> int:
     with Tools(options_from(args)) as tools:
         if args.gallery is not None:
             enrol(args.gallery, tools, root)
+        similarities = similarities_of(root, tools)
         if action is not None:
-            with locked(root):
-                decisions = load_decisions(root)
-                {"merge": _merge, "split": _split, "name": _name, "ignore": _ignore}[action](root, decisions, arguments)
-                decisions.check(known_people(root), root / DECISIONS_FILE)
-                write_whole(root / DECISIONS_FILE, save_decisions(decisions))
-        similarity, strict = _similarities(root, tools)
-        summary = update_people(root, similarity, strict, None)
+            summary = _correct(action, root, arguments, similarities)
+        else:
+            summary = update_people(root, *similarities, None)
     if action is None or args.json:
         _list(root, show_all=args.all, as_json=args.json)
     if not args.json:
@@ -101,79 +108,42 @@ def _people(args: argparse.Namespace) -> int:
     return int(bool(summary.failed))
 
 
-def _similarities(root: Path, tools: Tools) -> tuple[float, float]:
-    """Return the thresholds: of the options where these say something of them, else those that were used last."""
-    options = tools.options
-    if options.embedder or options.models_file or options.similarity_threshold is not None:
-        return tools.similarities
-    state = read_state(root, head=True)
-    if state is not None:
-        return state.similarities
-    for directory in finished_clips(root).values():
-        record = ClipStore(directory).record()
-        model = None if record is None else record.models.get("embedder")
-        if model is not None and model.name in tools.catalogue.models:
-            entry = tools.catalogue.embedder(model.name)
-            return entry.similarity, entry.similarity_strict
-    return tools.similarities
+def _correct(action: str, root: Path, arguments: list[str], similarities: tuple[float, float]) -> PeopleSummary:
+    if action == "merge":
+        return merge_people(root, _people_of(root, arguments), similarities)
+    if action == "split":
+        if len(arguments) < 2:
+            raise OptionError(
+                "splitting takes a person and faces", asked=" ".join(arguments) or "none", found="ID CLIP:FACE_ID ..."
+            )
+        person, faces = person_number(root, arguments[0]), [_face(root, text) for text in arguments[1:]]
+        return split_person(root, person, faces, similarities)
+    if action == "name":
+        if len(arguments) != 2:
+            raise OptionError(
+                "naming takes a person and one name", asked=" ".join(arguments) or "none", found="ID NAME"
+            )
+        return name_person(root, person_number(root, arguments[0]), arguments[1], similarities)
+    if action == "ignore":
+        return ignore_people(root, _people_of(root, arguments), similarities)
+    if action == "notice":
+        return notice_people(root, _people_of(root, arguments), similarities)
+    if arguments:
+        raise OptionError("undo takes nothing but ROOT", asked=" ".join(arguments))
+    undone, summary = undo_correction(root, similarities)
+    print(f"taken back: {undone.what}")
+    return summary
 
 
-def _id(root: Path, text: str) -> int:
-    known = known_people(root)
-    if not text.isdecimal() or int(text) not in known:
-        found = f"{len(set(read_people_table(root).values()))} people; `facesearch people {root}` lists them"
-        raise OptionError("no such person", where=root, asked=text, found=found)
-    return resolve(root, int(text))
+def _people_of(root: Path, arguments: list[str]) -> list[int]:
+    return [person_number(root, text) for text in arguments]
 
 
-def _merge(root: Path, decisions: Decisions, arguments: list[str]) -> None:
-    people = tuple(dict.fromkeys(_id(root, text) for text in arguments))
-    if len(people) < 2:
-        raise OptionError("merging takes two people or more", asked=" ".join(arguments) or "none")
-    for one, other, clip in seen_together(root, people):
-        raise OptionError(
-            "these were seen together, so they are two people",
-            where=root,
-            asked=f"{one} and {other}",
-            found=f"both in one frame of {clip}",
-            remedy=f"Split the wrong one off first: facesearch people split {root} ID {clip}:FACE_ID",
-        )
-    # What was said before of these and is now unsaid.
-    decisions.split = [entry for entry in decisions.split if not {entry.person, entry.into} <= set(people)]
-    decisions.merge.append(people)
-
-
-def _split(root: Path, decisions: Decisions, arguments: list[str]) -> None:
-    if len(arguments) < 2:
-        raise OptionError(
-            "splitting takes a person and faces", asked=" ".join(arguments) or "none", found="ID CLIP:FACE_ID ..."
-        )
-    person, table = _id(root, arguments[0]), read_people_table(root)
-    faces = []
-    for text in arguments[1:]:
-        clip, _, face_id = text.rpartition(":")
-        if not face_id.isdecimal() or table.get((clip, int(face_id))) != person:
-            theirs = ", ".join(f"{c}:{f}" for (c, f), who in sorted(table.items()) if who == person)
-            raise OptionError(f"no face of person {person}", where=root, asked=text, found=theirs or "none")
-        faces.append((clip, int(face_id)))
-    if len(set(faces)) == sum(who == person for who in table.values()):
-        raise OptionError(f"these are all faces of person {person}", where=root, remedy="Leave some, or use merge.")
-    decisions.split.append(Split(person, tuple(dict.fromkeys(faces))))
-
-
-def _name(root: Path, decisions: Decisions, arguments: list[str]) -> None:
-    if len(arguments) != 2 or len(arguments[1].splitlines()) > 1:
-        raise OptionError("naming takes a person and one name", asked=" ".join(arguments) or "none", found="ID NAME")
-    person = _id(root, arguments[0])
-    decisions.names.pop(person, None)
-    if arguments[1].strip():
-        decisions.names[person] = arguments[1].strip()
-
-
-def _ignore(root: Path, decisions: Decisions, arguments: list[str]) -> None:
-    if not arguments:
-        raise OptionError("ignoring takes people", found="ID [ID ...]")
-    decisions.ignore = sorted({*decisions.ignore, *(_id(root, text) for text in arguments)})
+def _face(root: Path, text: str) -> tuple[str, int]:
+    clip, _, face_id = text.rpartition(":")
+    if not face_id.isdecimal():
+        raise OptionError("not a face", where=root, asked=text, found="it takes CLIP:FACE_ID")
+    return clip, int(face_id)
 
 
 def _list(root: Path, *, show_all: bool, as_json: bool) -> None:
