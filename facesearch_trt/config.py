@@ -128,6 +128,11 @@ class Options:
         section="frames",
         choices=("all", "faces", "none"),
     )
+    crops: bool = _option(
+        True,
+        "Keep pictures of faces; without them only tables and embeddings tell of a face. Step by step, step 3 removes them.",
+        section="frames",
+    )
     png_compression: int = _option(
         1,
         "Compression of the written PNG files: 1 is fastest, 9 smallest and many times slower.",

@@ -18,7 +18,7 @@ from .store.schema import FACES_IDENTIFIED, FRAMES, QUALITY, SHOTS, Table
 from .store.tables import read_rows
 from .tracks import Track, load_tracks
 
-__all__ = ["TABLES", "ClipExport", "Export", "clips_to_export", "label_of"]
+__all__ = ["TABLES", "ClipExport", "Export", "clips_to_export", "label_of", "track_row"]
 
 _WHO: dict[str, ColumnType] = {"person_id": "int64", "name": "str"}
 
@@ -51,7 +51,7 @@ class ClipExport:
 
     def matches(self) -> list[Match]:
         """Return its people and when they are on screen, in order of first appearance."""
-        rows = [self._row(track) for track in self.tracks()]
+        rows = [track_row(self.root, self.name, track, *self.who(track.face_id)) for track in self.tracks()]
         return sorted(matches_from_rows(rows), key=lambda match: (match.appearances[0].start_s, match.face_id))
 
     def on_screen(self) -> list[OnScreen]:
@@ -84,27 +84,6 @@ class ClipExport:
         person = self.people.get(self.name, {}).get(face_id)
         return person is not None and person.ignored
 
-    def _row(self, track: Track) -> dict[str, Any]:
-        person_id, name = self.who(track.face_id)
-        best = track.best[0]
-        return {
-            "root": self.root,
-            "clip": self.name,
-            "track_id": track.track_id,
-            "face_id": track.face_id,
-            "person_id": None if person_id is None else str(person_id),
-            "name": name,
-            "start_s": track.start_s,
-            "end_s": track.end_s,
-            "faces": track.count,
-            "pts_s": best.pts_s,
-            "frame_num": best.frame_num,
-            "face_num": best.face_num,
-            **dict(zip(("x1", "y1", "x2", "y2"), best.box.tolist(), strict=True)),
-            "quality": best.quality,
-            "chip": best.chip,
-        }
-
 
 def clips_to_export(root: Path, people: People, names: Sequence[str] = ()) -> list[ClipExport]:
     """Return the finished clips of a ROOT, or those of the given names.
@@ -130,6 +109,28 @@ def clips_to_export(root: Path, people: People, names: Sequence[str] = ()) -> li
         for name, directory in found.items()
         if not names or name in names
     ]
+
+
+def track_row(root: str, clip: str, track: Track, person_id: int | None, name: str | None) -> dict[str, Any]:
+    """Return a track as a row of ``search.tables.COLUMNS``, without having been in any index."""
+    best = track.best[0]
+    return {
+        "root": root,
+        "clip": clip,
+        "track_id": track.track_id,
+        "face_id": track.face_id,
+        "person_id": None if person_id is None else str(person_id),
+        "name": name,
+        "start_s": track.start_s,
+        "end_s": track.end_s,
+        "faces": track.count,
+        "pts_s": best.pts_s,
+        "frame_num": best.frame_num,
+        "face_num": best.face_num,
+        **dict(zip(("x1", "y1", "x2", "y2"), best.box.tolist(), strict=True)),
+        "quality": best.quality,
+        "chip": best.chip,
+    }
 
 
 def label_of(match: Match) -> str:

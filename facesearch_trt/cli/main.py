@@ -32,6 +32,8 @@ _COMMANDS = {
     "search": "search",
     "export": "export",
     "erase": "erase",
+    "report": "report",
+    "serve": "serve",
 }
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""

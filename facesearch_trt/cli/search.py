@@ -8,17 +8,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..config import Options
-from ..errors import ModelError, OptionError
+from ..errors import OptionError
 from ..indexing import root_name
-from ..photo import faces_of_photo, read_photo, the_face
-from ..search.confidence import Thresholds
+from ..photo import PhotoFace, faces_of_photo, read_photo, the_face
 from ..search.index import Index
 from ..search.moments import seconds_from_clock
 from ..search.where import Where
-from ..types import Array
+from ..searching import options_for, search_faces
 from ..wiring import Tools
 from . import answers
 from .flags import add_option_flags, options_from
@@ -128,11 +125,10 @@ def _search(args: argparse.Namespace) -> int:
     if args.person:
         return answers.print_matches(index.appearances(where), answers.Sources(index), form)
     with Tools(_options(args, index)) as tools:
-        vectors = _vectors(args.photos, args.face, tools)
-        answer = index.search(
-            vectors,
-            model=tools.embedder_entry.name,
-            thresholds=Thresholds(*tools.similarities),
+        answer = search_faces(
+            index,
+            _faces(args.photos, args.face, tools),
+            tools,
             where=where,
             top=args.top,
             min_similarity=args.min_similarity,
@@ -143,44 +139,20 @@ def _search(args: argparse.Namespace) -> int:
     return answers.print_answer(answer, answers.Sources(index), form)
 
 
-def _vectors(photos: list[Path], face: int | None, tools: Tools) -> Array:
-    vectors = []
+def _faces(photos: list[Path], number: int | None, tools: Tools) -> list[PhotoFace]:
+    faces = []
     for path in photos:
-        chosen = the_face(faces_of_photo(read_photo(path), tools), tools, str(path), number=face)
+        chosen = the_face(faces_of_photo(read_photo(path), tools), tools, str(path), number=number)
         if chosen.warning:
             _LOG.warning("%s: %s", path, chosen.warning)
-        vectors.append(chosen.vector)
-    return np.stack(vectors)
+        faces.append(chosen)
+    return faces
 
 
 def _options(args: argparse.Namespace, index: Index) -> Options:
     """Return the options, with the index's own embedder where none was asked for."""
     options = options_from(args)
-    if args.config or args.option_pack or args.option_embedder:
-        return options
-    models = index.models()
-    with Tools(options) as tools:
-        usual, catalogue = tools.embedder_entry.name, tools.catalogue
-    if usual in models or not models:
-        return options
-    if len(models) > 1:
-        raise OptionError(
-            "the index has faces of several embedders",
-            where=index.location,
-            found=", ".join(models),
-            remedy="Say which one to search with --embedder.",
-        )
-    packs = [pack.name for pack in catalogue.packs.values() if pack.embedder == models[0]]
-    if packs:
-        return dataclasses.replace(options, pack=packs[0])
-    if models[0] not in catalogue.models:
-        raise ModelError(
-            "the index's embedder is not in the catalogue",
-            where=index.location,
-            asked=models[0],
-            remedy="Give the --models-file with which the clips were processed.",
-        )
-    return dataclasses.replace(options, embedder=models[0])
+    return options if args.config or args.option_pack or args.option_embedder else options_for(index, options)
 
 
 def _time(text: str) -> float:

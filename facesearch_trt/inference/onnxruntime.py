@@ -14,7 +14,7 @@ from ..errors import EngineError
 from ..types import Array
 from .engine import TensorSpec
 
-__all__ = ["OnnxRuntimeEngine", "onnxruntime_facts"]
+__all__ = ["OnnxRuntimeEngine", "load_library", "onnxruntime_facts"]
 
 _CPU = "CPUExecutionProvider"
 _DTYPES = {
@@ -92,11 +92,13 @@ class OnnxRuntimeEngine:
 
 def onnxruntime_facts() -> tuple[str, list[str]]:
     """Return ONNX Runtime's version and its execution providers. Raises EngineError where it is not installed."""
-    onnxruntime = _module()
+    onnxruntime = load_library()
     return str(onnxruntime.__version__), list(onnxruntime.get_available_providers())
 
 
-def _module() -> Any:
+def load_library() -> Any:
+    """Load ONNX Runtime and return it, as is to be done before pyarrow and GStreamer are both in a process: loaded after
+    them, its own exceptions end the process. Raises EngineError where it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -105,7 +107,7 @@ def _module() -> Any:
 
 
 def _session(path: Path, threads: int, providers: tuple[str, ...]) -> Any:
-    onnxruntime = _module()
+    onnxruntime = load_library()
     onnxruntime.set_default_logger_severity(4)
     missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
     if missing:

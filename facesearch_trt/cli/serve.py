@@ -1,0 +1,131 @@
+"""``facesearch serve``: web pages and a REST API over the results of a ROOT."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from ..config import Options
+from ..errors import BackendError, InputError, OptionError
+from .flags import add_option_flags, options_from
+from .index import add_index_flag, index_location
+
+__all__ = ["register"]
+
+_TOKEN_VARIABLE = "FACESEARCH_TOKEN"
+_FOR_SEARCHES = frozenset(
+    {
+        "pack",
+        "detector",
+        "embedder",
+        "models_file",
+        "backend",
+        "precision",
+        "engines",
+        "threads",
+        "detector_size",
+        "close_up_size",
+        "score_threshold",
+        "nms_iou",
+        "min_face_px",
+    }
+)
+"""Options that say something about finding and embedding the face of a photo."""
+
+
+def register(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="look at results in a browser: people, clips, search by photo, runs",
+        description="Serve web pages and a REST API over the results of a directory, to this machine only unless --host says otherwise.",
+    )
+    parser.add_argument("root", type=Path, metavar="ROOT", help="directory of clips")
+    add_index_flag(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
+    parser.add_argument("--port", type=_port, default=8000, help="[8000]")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with the token that is asked for, as --host needs it; or the environment variable {_TOKEN_VARIABLE}",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="further host name under which the server is reached; may be repeated",
+    )
+    parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
+    known = {field.name for field in dataclasses.fields(Options)}
+    add_option_flags(parser, leave_out=frozenset(known - _FOR_SEARCHES))
+    parser.set_defaults(call=_serve)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    root: Path = args.root
+    if not root.is_dir():
+        raise InputError("is not a directory", where=root, remedy="Give the directory that was processed.")
+    try:
+        from ..report.security import LEAST_TOKEN, Access, is_loopback
+        from ..report.service import Service
+        from ..report.web import serve
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            "the web pages need a package that is not installed",
+            found=error.name,
+            remedy="Install them: pip install 'facesearch_trt[web]'.",
+        ) from error
+    token = _token(args.token_file)
+    if token is None and not is_loopback(args.host):
+        raise OptionError(
+            "a token is needed where others can connect",
+            where=f"--host {args.host}",
+            remedy="Make one and give it: openssl rand -hex 32 > token.txt; facesearch serve ROOT --host ... --token-file"
+            " token.txt",
+        )
+    if token is not None and len(token) < LEAST_TOKEN:
+        raise OptionError("the token is too short", found=f"it takes {LEAST_TOKEN} characters or more")
+    if (args.tls_certificate is None) != (args.tls_key is None):
+        raise OptionError("--tls-certificate and --tls-key go together", where="serve")
+    access = Access(
+        args.host,
+        token,
+        frozenset(name.lower() for name in args.allow_host),
+        # Cookies are shared by all ports of a host.
+        cookie="facesearch_" + hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8],
+    )
+    certificate, key = (None if path is None else str(path) for path in (args.tls_certificate, args.tls_key))
+    with Service(root, options_from(args), index_location(args)) as service:
+        print(f"reading the results in {root}", flush=True)
+        service.snapshot()
+        service.keeper.update()
+        shown = f"[{args.host}]" if ":" in args.host else args.host
+        scheme = "http" if certificate is None else "https"
+        print(f"{scheme}://{shown}:{args.port}/  (Ctrl-C ends it)", flush=True)
+        serve(service, access, args.port, certificate=certificate, key=key)
+    return 0
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get(_TOKEN_VARIABLE) or None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("cannot read the token", where=path, found=error) from error
+    if not token:
+        raise OptionError("the file holds no token", where=path)
+    return token
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)

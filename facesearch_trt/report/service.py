@@ -1,0 +1,218 @@
+"""What the web pages and the API can do with a ROOT: both call these, and these call what the command line calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..config import Options
+from ..corrections import (
+    Similarities,
+    Undoable,
+    ignore_people,
+    last_correction,
+    merge_people,
+    name_person,
+    notice_people,
+    similarities_of,
+    split_person,
+    undo_correction,
+)
+from ..erasing import Erased, erase_clip, erase_person
+from ..errors import InputError, OptionError
+from ..identity.scale import unit
+from ..people import known_people, resolve
+from ..people_files import read_state
+from ..search.index import Answer
+from ..wiring import Tools
+from .boxes import BoxCache
+from .finder import Choice, Finder, IndexKeeper
+from .jobs import Job, Jobs
+from .library import ClipView, Library, PersonView, Snapshot
+
+__all__ = ["Alike", "RunRequest", "Service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Somebody who may be the same person."""
+
+    person: PersonView
+    similarity: float
+    """Cosine of the two people's mean embeddings."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run that is started from the web may be told."""
+
+    every: int = 1
+    frames: str = "all"
+    crops: bool = True
+    force: bool = False
+
+
+class Service:
+    """One ROOT, its index, and everything that changes them. A context manager; may be used from several threads."""
+
+    def __init__(self, root: Path, options: Options, index: str) -> None:
+        self.root, self.index = root.resolve(), index
+        self._options = options
+        self.library = Library(self.root)
+        self.finder = Finder(self.root, options, index)
+        self.keeper = IndexKeeper(self.root, index)
+        self.jobs = Jobs(self._changed)
+        self.boxes = BoxCache()
+        # Corrections one at a time: each is based on the people that its page showed.
+        self._changing = threading.Lock()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.jobs.close()
+        self.keeper.close()
+        self.finder.close()
+
+    def snapshot(self) -> Snapshot:
+        """Return the ROOT as it is now."""
+        return self.library.snapshot()
+
+    def clip(self, clip_id: str) -> ClipView:
+        """Return a clip. Raises InputError where there is none of this id."""
+        found = self.snapshot().clip_of.get(clip_id)
+        if found is None:
+            raise InputError("there is no such clip", asked=clip_id)
+        return found
+
+    def person(self, person_id: int) -> PersonView:
+        """Return a person, also under an id that was merged into another. Raises InputError where there is none."""
+        people = self.snapshot().person_of
+        found = people.get(str(person_id))
+        if found is None and person_id in known_people(self.root):
+            found = people.get(str(resolve(self.root, person_id)))
+        if found is None:
+            raise InputError("there is no such person", asked=person_id)
+        return found
+
+    def alike(self, person: PersonView, count: int) -> list[Alike]:
+        """Return who resembles a person most and was never seen together with that person."""
+        state = read_state(self.root)
+        if state is None or person.person_id is None or not len(state.person_ids):
+            return []
+        vectors = np.concatenate([clip.vectors for clip in state.clips if len(clip.face_ids)])
+        weights = np.concatenate([clip.weights for clip in state.clips])
+        people, groups = np.unique(state.person_ids, return_inverse=True)
+        sums = np.zeros((len(people), vectors.shape[1]))
+        np.add.at(sums, groups, vectors * weights[:, None])
+        own = np.flatnonzero(people == person.person_id)
+        if not len(own):
+            return []
+        means = unit(sums)
+        cosines = means @ means[own[0]]
+        apart, start = {person.person_id}, 0
+        for clip in state.clips:
+            ids = state.person_ids[start : start + len(clip.face_ids)]
+            start += len(clip.face_ids)
+            for pair in ids[clip.conflicts].tolist() if len(clip.conflicts) else []:
+                if person.person_id in pair:
+                    apart |= set(pair)
+        known = self.snapshot().person_of
+        found = []
+        for at in np.argsort(-cosines).tolist():
+            other = known.get(str(people[at]))
+            if other is not None and int(people[at]) not in apart and not other.ignored:
+                found.append(Alike(other, float(cosines[at])))
+            if len(found) == count:
+                break
+        return found
+
+    # Changes.
+
+    def merge(self, people: Sequence[int]) -> None:
+        """Decide that some people are one. Raises as :func:`merge_people` does."""
+        with self._changing:
+            merge_people(self.root, people, self._similarities())
+            self._changed()
+
+    def split(self, person: int, faces: Iterable[tuple[str, int]]) -> None:
+        """Decide that some faces, as (clip id, face_id), are not this person. Raises as :func:`split_person` does."""
+        named = [(self.clip(clip).name, face_id) for clip, face_id in faces]
+        with self._changing:
+            split_person(self.root, person, named, self._similarities())
+            self._changed()
+
+    def name(self, person: int, name: str) -> None:
+        """Call a person so; an empty name takes it away. Raises as :func:`name_person` does."""
+        if len(name) > 200:
+            raise OptionError("the name is too long", found=f"{len(name)} characters; it takes 200")
+        with self._changing:
+            name_person(self.root, person, name, self._similarities())
+            self._changed()
+
+    def ignore(self, people: Sequence[int], *, ignored: bool) -> None:
+        """Leave people out of lists, or take them back."""
+        with self._changing:
+            (ignore_people if ignored else notice_people)(self.root, people, self._similarities())
+            self._changed()
+
+    def undoable(self) -> Undoable | None:
+        """Return the correction that can be taken back."""
+        return last_correction(self.root)
+
+    def undo(self) -> Undoable:
+        """Take the last correction back. Raises as :func:`undo_correction` does."""
+        with self._changing:
+            undone, _ = undo_correction(self.root, self._similarities())
+            self._changed()
+            return undone
+
+    def delete_person(self, person: int) -> Erased:
+        """Erase a person from everything that the program made. Raises as :func:`erase_person` does."""
+        with self._changing:
+            try:
+                return erase_person(self.root, person, self.index)
+            finally:
+                self._changed()
+
+    def delete_clip(self, clip_id: str) -> Erased:
+        """Remove a clip's results, but not the clip. Raises as :func:`erase_clip` does."""
+        clip = self.clip(clip_id)
+        with self._changing:
+            try:
+                return erase_clip(self.root, clip.name, self.index)
+            finally:
+                self._changed()
+
+    def search(
+        self, photos: Sequence[bytes], *, face: int | None, clip_ids: Sequence[str], top: int, least: float | None
+    ) -> Answer | Choice:
+        """Search by photo; see :meth:`Finder.search`."""
+        clips = [self.clip(clip).name for clip in clip_ids]
+        return self.finder.search(photos, face=face, clips=clips, top=top, min_similarity=least)
+
+    def run(self, request: RunRequest) -> Job:
+        """Have all clips processed, as ``facesearch run`` does."""
+        arguments = ["run", "--input_directory", str(self.root), "--every", str(request.every)]
+        arguments += ["--frames", request.frames, "--crops" if request.crops else "--no-crops"]
+        arguments += ["--force"] * request.force + ["--pack", self._options.pack]
+        for name in ("detector", "embedder", "models_file"):
+            value = getattr(self._options, name)
+            arguments += [f"--{name.replace('_', '-')}", str(value)] if value else []
+        return self.jobs.start("Find faces in all clips", arguments, clips=len(self.snapshot().clips))
+
+    def make_report(self) -> Job:
+        """Have ``report.html`` written, as ``facesearch report`` does."""
+        return self.jobs.start("Write report.html", ["report", str(self.root)])
+
+    def _similarities(self) -> Similarities:
+        with Tools(self._options) as tools:
+            return similarities_of(self.root, tools)
+
+    def _changed(self) -> None:
+        self.library.changed()
+        self.keeper.update()

@@ -1,0 +1,1 @@
+"""Styles and scripts of the report and the web pages."""
