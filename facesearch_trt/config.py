@@ -189,6 +189,9 @@ class Options:
         high=1,
     )
 
+    report: bool = _option(
+        True, "Write ROOT/report.html at the end: who is where, in one file with pictures of faces.", section="run"
+    )
     force: bool = _option(False, "Do finished work again.", section="run")
 
 

@@ -24,7 +24,7 @@ from .wiring import Tools
 __all__ = ["Pass", "skipped"]
 
 _OF_THE_RUN = frozenset(
-    {"force", "threads", "stall_timeout_s", "clips_at_once", "isolate", "ray_cpus", "ray_gpu_share"}
+    {"force", "report", "threads", "stall_timeout_s", "clips_at_once", "isolate", "ray_cpus", "ray_gpu_share"}
 )
 """Options that say nothing of the results."""
 
@@ -106,11 +106,16 @@ class Pass:
         if keep != "all":
             self._writer.keep_pictures(cast(Keep, keep))
 
-    def write_faces(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Write chips and the tables of faces."""
+    def write_faces(self, frames: Iterable[Frame], *, crops: bool) -> Iterator[Frame]:
+        """Write the tables of faces and, for ``crops``, chips."""
         return self._writer.write_faces(
-            frames, executor=self._tools.picture_pool, png_compression=self._tools.options.png_compression
+            frames, executor=self._tools.picture_pool, crops=crops, png_compression=self._tools.options.png_compression
         )
+
+    def keep_crops(self, keep: bool) -> None:
+        """Remove the chips that the embeddings were made of, if they are not to be kept."""
+        if not keep:
+            self._writer.drop_crops()
 
     def write_embeddings(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Write the embeddings and their norms."""

@@ -59,6 +59,7 @@ def parameters(step: StepName, tools: Tools) -> dict[str, Any]:
             "score_threshold": options.score_threshold,
             "nms_iou": options.nms_iou,
             "min_face_px": options.min_face_px,
+            "crops": options.crops,
             "precision": options.precision,
         }
     if step == "embeddings":

@@ -47,7 +47,9 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     todo = [step for step in STEPS if tools.options.force or not store.is_done(step, keys[step])]
     if not todo:
         return skipped(clip, store)
-    if clip.source is not None and todo[0] in ("frames", "faces"):
+    # Without crops there is nothing to make embeddings of but the clip.
+    from_clip = ("frames", "faces") if tools.options.crops else ("frames", "faces", "embeddings")
+    if clip.source is not None and todo[0] in from_clip:
         return _single_pass(clip, tools, watcher, keys)
     # The first steps are complete, or all that is left of the clip is what they stored.
     steps = {"faces": frames_to_faces, "embeddings": faces_to_embeddings, "identity": face_to_faceid}
@@ -85,7 +87,7 @@ def _chain(job: Pass, source: FrameSource, tools: Tools) -> None:
     if not source.finds_faces:
         frames = job.watch("detect", _detect(frames, tools))
     frames = job.watch("write_frames", job.write_frames(frames, keep=tools.options.frames))
-    frames = job.watch("write_faces", job.write_faces(frames))
+    frames = job.watch("write_faces", job.write_faces(frames, crops=tools.options.crops))
     frames = job.watch("embed", _embed(frames, tools))
     frames = job.watch("write_embeddings", job.write_embeddings(frames))
     job.write_identity(frames)
@@ -111,7 +113,8 @@ def frames_to_faces(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     def run(job: Pass) -> Outcome:
         frames = job.watch("read_frames", job.store.load_frames(executor=tools.picture_pool))
         frames = job.watch("detect", _detect(frames, tools))
-        job.drain(job.watch("write_faces", job.write_faces(frames)))
+        # Step 3 makes the embeddings of the chips, and removes them if they are not to be kept.
+        job.drain(job.watch("write_faces", job.write_faces(frames, crops=True)))
         job.keep_pictures(tools.options.frames)
         return job.commit()
 
@@ -126,6 +129,7 @@ def faces_to_embeddings(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
         frames = job.watch("read_chips", stored)
         frames = job.watch("embed", _embed(frames, tools))
         job.drain(job.watch("write_embeddings", job.write_embeddings(frames)))
+        job.keep_crops(tools.options.crops)
         return job.commit()
 
     return _step("embeddings", clip, tools, watcher, run)

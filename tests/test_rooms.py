@@ -27,6 +27,11 @@ ROOM_OF_LIBRARY = {
     "lancedb": {"search"},
     "prometheus_client": {"cli/metrics.py"},
     "ray": {"distributed.py"},
+    "fastapi": {"report"},
+    "starlette": {"report"},
+    "uvicorn": {"report"},
+    "python_multipart": {"report"},
+    "jinja2": {"report"},
 }
 """Library → the only files or folders of the package that may import it."""
 

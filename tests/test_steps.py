@@ -176,4 +176,11 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, finished: Path, momen
     process.wait()
     assert main(["run", "--input_directory", str(root), "--every", EVERY]) == 0
     assert_same(output, finished)
-    assert {path.name for path in root.iterdir()} == {"demo.mp4", "demo.pipeline", "people.csv", ".people.npz"}
+    assert {path.name for path in root.iterdir()} == {
+        "demo.mp4",
+        "demo.pipeline",
+        "people.csv",
+        ".people.npz",
+        "last_run.json",
+        "report.html",
+    }

@@ -19,7 +19,18 @@ from .flags import add_option_flags, options_from
 __all__ = ["register"]
 
 _FOREIGN = frozenset(
-    {"every", "frames", "png_compression", "stall_timeout_s", "graph", "deepsort", "similarity_threshold", "force"}
+    {
+        "every",
+        "frames",
+        "crops",
+        "report",
+        "png_compression",
+        "stall_timeout_s",
+        "graph",
+        "deepsort",
+        "similarity_threshold",
+        "force",
+    }
 )
 
 

@@ -30,13 +30,19 @@ _JOBS: dict[str, tuple[str, frozenset[str]]] = {
     "run": ("the whole job in one pass over each clip, nothing decoded twice", frozenset()),
     "frames": (
         "step 1: frames, frames.csv, frame_tbl.csv",
-        _DETECTOR | _IDENTITY | {"pack", "embedder", "models_file", "embed_batch"},
+        _DETECTOR | _IDENTITY | {"pack", "embedder", "models_file", "embed_batch", "crops", "report"},
     ),
-    "faces": ("step 2: aligned face chips and faces.csv", (_FRAMES | _IDENTITY | {"embed_batch"}) - {"frames"}),
-    "embeddings": ("step 3: embeddings.pth, and enorm in faces.csv", (_FRAMES | _DETECTOR | _IDENTITY) - _NETWORKS),
+    "faces": (
+        "step 2: aligned face chips and faces.csv",
+        (_FRAMES | _IDENTITY | {"embed_batch", "report"}) - {"frames"},
+    ),
+    "embeddings": (
+        "step 3: embeddings.pth, and enorm in faces.csv",
+        (_FRAMES | _DETECTOR | _IDENTITY | {"report"}) - _NETWORKS,
+    ),
     "identity": (
         "step 4: track_id and face_id in faces.csv",
-        _FRAMES | _DETECTOR | {"embed_batch", "png_compression", "threads"},
+        _FRAMES | _DETECTOR | {"embed_batch", "png_compression", "threads", "crops"},
     ),
 }
 """Sub-command → what it does, and the options that mean nothing to it."""

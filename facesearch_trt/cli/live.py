@@ -25,7 +25,7 @@ from .progress import outcome_line
 
 __all__ = ["register"]
 
-_FOREIGN = frozenset({"force"})
+_FOREIGN = frozenset({"force", "report"})
 _ROOM = 64
 """Frames of a camera that may wait, two seconds or so: what a clip's end takes."""
 

@@ -29,7 +29,9 @@ from .flags import add_option_flags, options_from
 __all__ = ["people_line", "register"]
 
 _ACTIONS = ("merge", "split", "name", "ignore", "notice", "undo")
-_FOREIGN = frozenset({"every", "frames", "png_compression", "stall_timeout_s", "graph", "deepsort", "force"})
+_FOREIGN = frozenset(
+    {"every", "frames", "crops", "report", "png_compression", "stall_timeout_s", "graph", "deepsort", "force"}
+)
 
 _HELP = """\
 facesearch people ROOT                               bring people.csv up to date and list everybody

@@ -14,7 +14,9 @@ from ..distributed import Cluster
 from ..gallery import enrol
 from ..graph.inputs import find_clips
 from ..isolated import Isolated, Order
+from ..last_run import save_last_run
 from ..people import PeopleSummary, update_people
+from ..report.html import REPORT_FILE
 from ..runner import Job, Outcome, choose_at_once, exit_status, run_clips
 from ..sharing import shard_of
 from ..store.clip import ClipStore
@@ -23,6 +25,7 @@ from ..wiring import Tools
 from .metrics import MeasuredWatcher, Metrics
 from .people import people_line
 from .progress import LineWatcher, TerminalWatcher, summary, watcher_for
+from .report import report_line
 
 __all__ = ["IN_PROCESS", "Work", "work_through"]
 
@@ -67,14 +70,20 @@ def work_through(work: Work) -> int:
         people = _people(work)
         if damaged := _damaged(work, outcomes, people):
             # Found only now, when the results of a clip that was finished before are read.
-            outcomes = _do(work, damaged, metrics)
-            print(summary(outcomes), flush=True)
-            status = max(status, exit_status(outcomes))
+            again = _do(work, damaged, metrics)
+            print(summary(again), flush=True)
+            status = max(status, exit_status(again))
+            redone = {outcome.clip.name: outcome for outcome in again}
+            outcomes = [redone.get(outcome.clip.name, outcome) for outcome in outcomes]
             people = _people(work)
         if people.clips:
             print(people_line(people), flush=True)
         for clip, reason in people.failed:
             print(f"  {clip}: not among all clips' people: {reason}")
+        save_last_run(work.root, outcomes)
+        changed = people.changed or any(outcome.state != "skipped" for outcome in outcomes)
+        if work.options.report and (changed or not (work.root / REPORT_FILE).exists()):
+            print(report_line(work.root), flush=True)
         return max(status, int(bool(people.failed)))
 
 

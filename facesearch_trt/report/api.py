@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from fastapi.responses import JSONResponse
 
 from .. import __version__
+from . import answers, bodies
 from . import schemas as of
 from .context import ServiceHere, access_of, clip_or_404, person_or_404, searches_of
 from .finder import Choice
@@ -15,20 +16,47 @@ from .forms import MAX_PHOTOS, checked_api, form_of, session_of
 from .library import Snapshot, shown
 from .service import RunRequest
 
-__all__ = ["MOST_SECONDS", "chosen_people", "router", "searching"]
+__all__ = [
+    "MOST_SECONDS",
+    "boxes",
+    "cancel",
+    "chosen_people",
+    "clip",
+    "clips",
+    "correction",
+    "delete_clip",
+    "delete_person",
+    "ignored",
+    "job",
+    "jobs",
+    "merge",
+    "name",
+    "people",
+    "person",
+    "report",
+    "router",
+    "run",
+    "search",
+    "searching",
+    "session",
+    "split",
+    "status",
+    "undo",
+]
 
 MOST_SECONDS = 120.0
 """Of boxes at once."""
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    401: {"model": of.Problem, "description": "a token is needed"},
-    403: {"model": of.Problem, "description": "the CSRF token is missing or wrong"},
-    409: {"model": of.Problem, "description": "something else is at work on it, or its files cannot be used"},
-    413: {"model": of.Problem, "description": "too large"},
-    422: {"model": of.Problem, "description": "it cannot be done as asked"},
-    503: {"model": of.Problem, "description": "too busy, or a network cannot be loaded"},
+    400: {"model": bodies.Problem, "description": "it cannot be read"},
+    401: {"model": bodies.Problem, "description": "a token is needed"},
+    403: {"model": bodies.Problem, "description": "the CSRF token is missing or wrong"},
+    409: {"model": bodies.Problem, "description": "something else is at work on it, or its files cannot be used"},
+    413: {"model": bodies.Problem, "description": "too large"},
+    422: {"model": bodies.Problem, "description": "it cannot be done as asked"},
+    503: {"model": bodies.Problem, "description": "too busy, or a network cannot be loaded"},
 }
-_NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"model": of.Problem, "description": "there is no such thing"}}
+_NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"model": bodies.Problem, "description": "there is no such thing"}}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -72,17 +100,17 @@ JobPath = Annotated[int, Path(ge=0, lt=1 << 31)]
 
 
 @router.get("/session", tags=["server"])
-def session(request: Request, response: Response) -> of.SessionOut:
+def session(request: Request, response: Response) -> bodies.SessionOut:
     """Get the CSRF token that changes need, with its cookie. With a bearer token it is not needed."""
     session_of(request).set_cookie(access_of(request), response, secure=request.url.scheme == "https")
-    return of.SessionOut(csrf=session_of(request).csrf)
+    return bodies.SessionOut(csrf=session_of(request).csrf)
 
 
 @router.get("/status", tags=["server"])
-def status(service: ServiceHere) -> of.StatusOut:
+def status(service: ServiceHere) -> bodies.StatusOut:
     """Get what this server serves."""
     snapshot = service.snapshot()
-    return of.StatusOut(
+    return bodies.StatusOut(
         version=__version__,
         root=shown(str(service.root)),
         clips=len(snapshot.clips),
@@ -121,7 +149,7 @@ def person(service: ServiceHere, person_id: PersonIdPath) -> of.PersonDetailOut:
 
 
 @router.put("/people/{person_id}/name", tags=["people"], responses=_NOT_THERE)
-def name(service: ServiceHere, person_id: PersonIdPath, body: of.NameIn) -> of.PersonOut:
+def name(service: ServiceHere, person_id: PersonIdPath, body: bodies.NameIn) -> of.PersonOut:
     """Name a person."""
     person_or_404(service, person_id)
     service.name(person_id, body.name)
@@ -129,20 +157,20 @@ def name(service: ServiceHere, person_id: PersonIdPath, body: of.NameIn) -> of.P
 
 
 @router.post("/people/ignored", tags=["people"], status_code=204)
-def ignored(service: ServiceHere, body: of.IgnoredIn) -> None:
+def ignored(service: ServiceHere, body: bodies.IgnoredIn) -> None:
     """Leave people out of lists and of the index, or take them back."""
     service.ignore(body.people, ignored=body.ignored)
 
 
 @router.post("/people/merge", tags=["people"])
-def merge(service: ServiceHere, body: of.MergeIn) -> of.PersonOut:
+def merge(service: ServiceHere, body: bodies.MergeIn) -> of.PersonOut:
     """Decide that people are one; the smallest id stays."""
     service.merge(body.people)
     return of.PersonOut.of(person_or_404(service, body.people[0]))
 
 
 @router.post("/people/{person_id}/split", tags=["people"], responses=_NOT_THERE)
-def split(service: ServiceHere, person_id: PersonIdPath, body: of.SplitIn) -> of.PersonOut:
+def split(service: ServiceHere, person_id: PersonIdPath, body: bodies.SplitIn) -> of.PersonOut:
     """Decide that some faces of a person are another one; returns the other one."""
     person_or_404(service, person_id)
     service.split(person_id, [(face.clip_id, face.face_id) for face in body.faces])
@@ -153,24 +181,24 @@ def split(service: ServiceHere, person_id: PersonIdPath, body: of.SplitIn) -> of
 
 
 @router.delete("/people/{person_id}", tags=["people"], responses=_NOT_THERE)
-def delete_person(service: ServiceHere, person_id: PersonIdPath) -> of.ErasedOut:
+def delete_person(service: ServiceHere, person_id: PersonIdPath) -> bodies.ErasedOut:
     """Erase a person from results, tables of people and index. This cannot be taken back."""
     person_or_404(service, person_id)
-    return of.ErasedOut.of(service.delete_person(person_id))
+    return bodies.ErasedOut.of(service.delete_person(person_id))
 
 
 @router.get("/correction", tags=["people"])
-def correction(service: ServiceHere) -> of.UndoOut | None:
+def correction(service: ServiceHere) -> bodies.UndoOut | None:
     """Get the last correction if it can be taken back, else null."""
     found = service.undoable()
-    return None if found is None else of.UndoOut(at=found.at, what=shown(found.what))
+    return None if found is None else bodies.UndoOut(at=found.at, what=shown(found.what))
 
 
 @router.delete("/correction", tags=["people"])
-def undo(service: ServiceHere) -> of.UndoOut:
+def undo(service: ServiceHere) -> bodies.UndoOut:
     """Take the last correction back."""
     undone = service.undo()
-    return of.UndoOut(at=undone.at, what=shown(undone.what))
+    return bodies.UndoOut(at=undone.at, what=shown(undone.what))
 
 
 @router.get("/clips", tags=["clips"])
@@ -186,10 +214,10 @@ def clip(service: ServiceHere, clip_id: ClipIdPath) -> of.ClipDetailOut:
 
 
 @router.delete("/clips/{clip_id}", tags=["clips"], responses=_NOT_THERE)
-def delete_clip(service: ServiceHere, clip_id: ClipIdPath) -> of.ErasedOut:
+def delete_clip(service: ServiceHere, clip_id: ClipIdPath) -> bodies.ErasedOut:
     """Remove a clip's results, but not the clip itself. This cannot be taken back."""
     clip_or_404(service, clip_id)
-    return of.ErasedOut.of(service.delete_clip(clip_id))
+    return bodies.ErasedOut.of(service.delete_clip(clip_id))
 
 
 @router.get("/clips/{clip_id}/boxes", tags=["clips"], responses=_NOT_THERE)
@@ -235,13 +263,12 @@ def boxes(
     tags=["search"],
     openapi_extra=_UPLOAD,
     responses={
-        300: {"model": of.ChoiceOut, "description": "a photo shows several faces: say which one with `face`"},
-        400: {"model": of.Problem, "description": "the form cannot be read"},
-        415: {"model": of.Problem, "description": "it is no form"},
+        300: {"model": answers.ChoiceOut, "description": "a photo shows several faces: say which one with `face`"},
+        415: {"model": bodies.Problem, "description": "it is no form"},
         **_NOT_THERE,
     },
 )
-async def search(service: ServiceHere, request: Request) -> of.AnswerOut:
+async def search(service: ServiceHere, request: Request) -> answers.AnswerOut:
     """Find a person by photo. Photos are kept in memory for the search and not stored."""
     form = await form_of(request)
     top, least = form.whole("top"), form.text("min_similarity").strip()
@@ -264,42 +291,42 @@ async def search(service: ServiceHere, request: Request) -> of.AnswerOut:
         least=similarity,
     )
     if isinstance(answer, Choice):
-        return JSONResponse(of.ChoiceOut.of(answer).model_dump(), 300)  # type: ignore[return-value]
-    return of.AnswerOut.of(answer, service.snapshot())
+        return JSONResponse(answers.ChoiceOut.of(answer).model_dump(), 300)  # type: ignore[return-value]
+    return answers.AnswerOut.of(answer, service.snapshot())
 
 
 @router.get("/jobs", tags=["jobs"])
-def jobs(service: ServiceHere) -> list[of.JobOut]:
+def jobs(service: ServiceHere) -> list[bodies.JobOut]:
     """List runs of the program that were started here, the latest first."""
-    return [of.JobOut.of(job) for job in service.jobs.all()]
+    return [bodies.JobOut.of(job) for job in service.jobs.all()]
 
 
 @router.post("/jobs/run", tags=["jobs"], status_code=202)
-def run(service: ServiceHere, body: of.RunIn) -> of.JobOut:
+def run(service: ServiceHere, body: bodies.RunIn) -> bodies.JobOut:
     """Process all clips that are not finished."""
-    return of.JobOut.of(service.run(RunRequest(**body.model_dump())))
+    return bodies.JobOut.of(service.run(RunRequest(**body.model_dump())))
 
 
 @router.post("/jobs/report", tags=["jobs"], status_code=202)
-def report(service: ServiceHere) -> of.JobOut:
+def report(service: ServiceHere) -> bodies.JobOut:
     """Write report.html."""
-    return of.JobOut.of(service.make_report())
+    return bodies.JobOut.of(service.make_report())
 
 
 @router.get("/jobs/{number}", tags=["jobs"], responses=_NOT_THERE)
-def job(service: ServiceHere, number: JobPath) -> of.JobDetailOut:
+def job(service: ServiceHere, number: JobPath) -> bodies.JobDetailOut:
     """Get a job with its log."""
     found = service.jobs.get(number)
     if found is None:
         raise HTTPException(404, "there is no such job")
-    return of.JobDetailOut.of(found)
+    return bodies.JobDetailOut.of(found)
 
 
 @router.delete("/jobs/{number}", tags=["jobs"], responses=_NOT_THERE)
-def cancel(service: ServiceHere, number: JobPath) -> of.JobOut:
+def cancel(service: ServiceHere, number: JobPath) -> bodies.JobOut:
     """End a job; finished clips are kept."""
     found = service.jobs.get(number)
     if found is None:
         raise HTTPException(404, "there is no such job")
     service.jobs.cancel(found)
-    return of.JobOut.of(found)
+    return bodies.JobOut.of(found)

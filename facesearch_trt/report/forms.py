@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
+from .multipart import read_multipart
 from .security import Session
 
 __all__ = ["MAX_PHOTOS", "Form", "checked_api", "checked_form", "form_of", "session_of"]
@@ -19,29 +19,11 @@ _MAX_FIELDS = 20_000
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-class _InMemory(MultiPartParser):
-    # Larger than the largest request: the usual parser would put a photo of a megabyte into a temporary file.
-    spool_max_size = 1 << 40
-
-
 class Form:
     """The fields of a form."""
 
     def __init__(self, fields: list[tuple[str, str | bytes]]) -> None:
         self._fields = fields
-
-    @classmethod
-    async def read(cls, data: FormData) -> Form:
-        """Take a parsed form's content, and free what held it."""
-        try:
-            return cls(
-                [
-                    (name, await value.read() if isinstance(value, UploadFile) else value)
-                    for name, value in data.multi_items()
-                ]
-            )
-        finally:
-            await data.close()
 
     def text(self, name: str) -> str:
         """Return a field's text; empty where it is not there."""
@@ -78,16 +60,18 @@ async def form_of(request: Request) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
-            data = await _InMemory(
-                request.headers, request.stream(), max_files=MAX_PHOTOS, max_fields=_MAX_FIELDS
-            ).parse()
+            fields = await read_multipart(
+                request.headers["content-type"], request.stream(), max_files=MAX_PHOTOS, max_fields=_MAX_FIELDS
+            )
         elif kind == "application/x-www-form-urlencoded":
-            data = await FormParser(request.headers, request.stream()).parse()
+            text = (await request.body()).decode("utf-8", "replace")
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+            fields = [(name, value) for name, value in pairs]
         else:
             raise HTTPException(415, "send a form: multipart/form-data or application/x-www-form-urlencoded")
-    except (MultiPartException, ValueError) as error:
+    except ValueError as error:
         raise HTTPException(400, f"the form cannot be read: {error}") from error
-    request.state.form = await Form.read(data)
+    request.state.form = Form(fields)
     return cast(Form, request.state.form)
 
 

@@ -15,7 +15,13 @@ from ..store.schema import CHIP_PATTERN, CHIPS_DIRECTORY, frame_file
 from .context import ServiceHere, clip_or_404
 from .library import ClipView
 
-__all__ = ["router"]
+__all__ = [
+    "face",
+    "poster",
+    "router",
+    "still",
+    "video",
+]
 
 router = APIRouter(prefix="/media", include_in_schema=False)
 

@@ -9,18 +9,46 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ..search.index import Answer
+from .answers import FoundOut
 from .api import chosen_people
+from .bodies import JobDetailOut
 from .context import ServiceHere, access_of, clip_or_404, person_or_404, searches_of
 from .finder import Choice
 from .forms import Form, checked_form, form_of, session_of
 from .library import PersonView, Seen, Snapshot
 from .rendering import environment, local_path
-from .schemas import FoundOut, JobDetailOut
 from .security import Session
 from .service import RunRequest, Service
 from .together import companions_of
 
-__all__ = ["page", "router"]
+__all__ = [
+    "api",
+    "cancel",
+    "clip",
+    "clips",
+    "delete",
+    "delete_clip",
+    "ignore",
+    "job",
+    "jobs",
+    "log_in",
+    "log_out",
+    "login",
+    "merge",
+    "name",
+    "page",
+    "person",
+    "report",
+    "router",
+    "run",
+    "search",
+    "search_page",
+    "split",
+    "sure",
+    "sure_of_clip",
+    "undo",
+    "wall",
+]
 
 _ON_A_PAGE = 120
 """People."""

@@ -150,13 +150,13 @@ class Gate:
     """ASGI middleware: lets a request through, with ``scope["session"]``, or answers it itself."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
+        self.app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
             # There are no WebSockets here.
@@ -177,7 +177,7 @@ class Gate:
         if refused is not None:
             await refused(scope, receive, guarded)
         else:
-            await self._app(scope, receive, guarded)
+            await self.app(scope, receive, guarded)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")

@@ -135,6 +135,7 @@ class Service:
 
     def merge(self, people: Sequence[int]) -> None:
         """Decide that some people are one. Raises as :func:`merge_people` does."""
+        people = self._alive(people)
         with self._changing:
             merge_people(self.root, people, self._similarities())
             self._changed()
@@ -155,7 +156,8 @@ class Service:
             self._changed()
 
     def ignore(self, people: Sequence[int], *, ignored: bool) -> None:
-        """Leave people out of lists, or take them back."""
+        """Leave people out of lists, or take them back. Raises InputError for somebody whom no clip shows."""
+        people = self._alive(people)
         with self._changing:
             (ignore_people if ignored else notice_people)(self.root, people, self._similarities())
             self._changed()
@@ -208,6 +210,11 @@ class Service:
     def make_report(self) -> Job:
         """Have ``report.html`` written, as ``facesearch report`` does."""
         return self.jobs.start("Write report.html", ["report", str(self.root)])
+
+    def _alive(self, people: Sequence[int]) -> list[int]:
+        """Return the ids that people have now. Raises InputError for somebody whom no clip shows."""
+        found = [self.person(person).person_id for person in people]
+        return [person for person in found if person is not None]
 
     def _similarities(self) -> Similarities:
         with Tools(self._options) as tools:

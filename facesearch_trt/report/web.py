@@ -36,8 +36,8 @@ Reading needs nothing on this machine; from elsewhere, and for whoever started t
 Bearer TOKEN`. A change needs that, or the `X-CSRF-Token` and the cookie that `GET /api/session` gives."""
 
 
-def create_app(service: Service, access: Access) -> FastAPI:
-    """Return the application. It does not close the service."""
+def create_app(service: Service, access: Access) -> Gate:
+    """Return the application behind its gate; ``app`` is the application itself. It does not close the service."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,8 +64,8 @@ def create_app(service: Service, access: Access) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _internal_error)
-    app.add_middleware(Gate, access=access)
-    return app
+    # Around everything, also around the answer to an internal error.
+    return Gate(app, access)
 
 
 def serve(

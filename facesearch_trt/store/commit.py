@@ -51,6 +51,8 @@ class Outcome:
     columns: Columns
     keep: Literal["all", "faces", "none"]
     """Pictures of an earlier frames step that stay."""
+    crops: bool = True
+    """Whether the chips of an earlier faces step stay."""
     unwanted: tuple[str, ...] = ()
     """Pictures of an earlier frames step that go."""
 
@@ -82,25 +84,26 @@ def build(staging: Staging, outcome: Outcome) -> Outcome:
 def install(staging: Staging, record: RunRecord, outcome: Outcome) -> None:
     """Move a built pass into place. Raises StoreError."""
     first = min(map(schema.STEPS.index, outcome.keys))
-    changed = first if outcome.keep == "all" else 0
+    changed = first if outcome.crops else min(first, schema.STEPS.index("faces"))
+    changed = changed if outcome.keep == "all" else 0
     before = replace(record, steps={s: state for s, state in record.steps.items() if schema.STEPS.index(s) < changed})
     state: Literal["done", "damaged"] = "done" if record.damage is None else "damaged"
     done = {step: StepState(state, key) for step, key in outcome.keys.items()}
     earlier = {s: known for s, known in record.steps.items() if schema.STEPS.index(s) < first}
     after = replace(record, steps={**earlier, **done}, counts=outcome.counts)
-    staging.install(before, after, lambda: _old(staging.directory, first, outcome.unwanted))
+    staging.install(before, after, lambda: _old(staging.directory, first, outcome))
 
 
-def _old(directory: Path, first: int, unwanted: tuple[str, ...]) -> Iterator[Path]:
+def _old(directory: Path, first: int, outcome: Outcome) -> Iterator[Path]:
     """List what steps from the ``first`` on made, but for ``faces.csv`` where a new one takes its place."""
-    for name in unwanted:
+    for name in outcome.unwanted:
         yield directory / name
     for step in schema.STEPS[first:]:
         for name in schema.STEP_FILES[step]:
             yield directory / name
     if first <= schema.STEPS.index("frames"):
         yield from (path for path in _listed(directory) if schema.FRAME_PATTERN.fullmatch(path.name))
-    if first <= schema.STEPS.index("faces"):
+    if first <= schema.STEPS.index("faces") or not outcome.crops:
         chips = directory / schema.CHIPS_DIRECTORY
         yield from (path for path in _listed(chips) if schema.CHIP_PATTERN.fullmatch(path.name))
         yield chips
@@ -140,10 +143,12 @@ def _extend(base: Path, target: Path, outcome: Outcome) -> None:
         if len(columns.track_ids) != count:
             raise ValueError(f"{count} faces and ids for {len(columns.track_ids)}")
         ids = zip(map(int, columns.track_ids), map(int, columns.face_ids), strict=True)
-    found = 0
+    found, chip = 0, schema.FACES.names.index("file")
     with TableWriter(target, table) as writer:
         for row in read_rows(base, source):
             found += 1
+            if not outcome.crops:
+                row[chip] = ""
             if found <= count:
                 writer.row(*row, *next(norms), *next(ids))
     if found != count:

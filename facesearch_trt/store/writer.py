@@ -58,6 +58,7 @@ class ClipWriter:
         self._tables: list[TableWriter] = []
         self._rows: io.BufferedWriter | None = None
         self._keep: Keep = "all"
+        self._crops = True
         self._frames = self._kept = 0
         self._written: int | None = None
         self._embedded: int | None = None
@@ -190,6 +191,16 @@ class ClipWriter:
             raise ValueError("only the faces step by itself can remove pictures")
         self._keep = keep
 
+    def drop_crops(self) -> None:
+        """Have the commit of the embeddings step remove the chips of an earlier faces step, as ``write_faces`` without
+        ``crops`` would not have written them.
+
+        With the steps one by one, the third needs the chips that the second writes.
+        """
+        if "embeddings" not in self._keys or "faces" in self._keys:
+            raise ValueError("only an embeddings step without the faces step can remove crops")
+        self._crops = False
+
     def write_embeddings(self, frames: Iterable[Frame], *, model: str, dimension: int) -> Iterator[Frame]:
         """Write ``embeddings.pth`` and the column ``enorm``.
 
@@ -242,7 +253,7 @@ class ClipWriter:
         faces = next((n for n in (self._written, self._embedded) if n is not None), counts.faces)
         if self._embedded not in (None, faces):
             raise ValueError(f"{faces} faces and {self._embedded} embeddings")
-        outcome = Outcome(self._keys, replace(counts, faces=faces), self._columns, self._keep)
+        outcome = Outcome(self._keys, replace(counts, faces=faces), self._columns, self._keep, self._crops)
         with storing(self._directory):
             outcome = build(self._staging, outcome)
         install(self._staging, self.record, outcome)

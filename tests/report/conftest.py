@@ -28,6 +28,7 @@ pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'fa
 
 from fastapi.testclient import TestClient
 
+from facesearch_trt.report.library import shown
 from facesearch_trt.report.security import Access
 from facesearch_trt.report.service import Service
 from facesearch_trt.report.web import create_app
@@ -60,7 +61,7 @@ def write_clip(root: Path, name: str, frames: list[list[int]], *, video: bool = 
             yield Frame(number, number / 25, 160, 96, image=image, faces=faces)
 
     store = ClipStore(root / f"{name}.pipeline")
-    steps = dict.fromkeys(("frames", "faces", "embeddings", "identity"), name)
+    steps = dict.fromkeys(("frames", "faces", "embeddings", "identity"), shown(name))
     with ThreadPoolExecutor(1) as pool, store.begin(steps) as writer:
         passed = writer.write_frames(stream(), keep="all" if crops else "none", png_compression=1, executor=pool)
         passed = writer.write_faces(passed, executor=pool, crops=crops)
@@ -68,7 +69,7 @@ def write_clip(root: Path, name: str, frames: list[list[int]], *, video: bool = 
             pass
         ids = np.array([who for people in frames for who in people], np.int64)
         writer.write_identity(ids, ids)
-        writer.record.clip = name
+        writer.record.clip = shown(name)
         writer.record.models["embedder"] = Model(EMBEDDER, "0" * 64, "none")
         writer.commit()
     if video:
@@ -127,9 +128,11 @@ def root(tmp_path: Path) -> Path:
 
 def opened(root: Path, access: Access, base: str = "http://localhost:8000") -> Iterator[Web]:
     """Run the application."""
-    with Service(root, Options(), str(root.parent / "index")) as service:
-        with TestClient(create_app(service, access), base_url=base, follow_redirects=False) as client:
-            yield Web(root, service, access, client)
+    with (
+        Service(root, Options(), str(root.parent / "index")) as service,
+        TestClient(create_app(service, access), base_url=base, follow_redirects=False) as client,
+    ):
+        yield Web(root, service, access, client)
 
 
 @pytest.fixture
