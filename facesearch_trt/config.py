@@ -263,7 +263,7 @@ def load_options(path: Path) -> Options:
         raise OptionError(
             "no such configuration file", where=path, remedy="configs/default.yaml is an example."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise OptionError("cannot read the configuration", where=path, found=error) from error
     if content is None:
         content = {}

@@ -78,7 +78,7 @@ def load_decisions(root: Path) -> Decisions:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Decisions()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise OptionError("cannot read the decisions", where=path, found=error, remedy="Correct the file.") from error
     reader = _Reader(path)
     parts = reader.mapping(content or {}, "the file", ("merge", "split", "names", "ignore"))

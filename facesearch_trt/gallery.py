@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from .faces.detect import with_chips
 from .graph.inputs import images_of, is_image
 from .identity.scale import unit
 from .people_files import write_whole
+from .store.npz import opened_npz
 from .types import Array
 from .wiring import Tools
 
@@ -185,19 +185,26 @@ def load_gallery(root: Path) -> Gallery | None:
     if "names" not in content:
         return None
     raw = content["names"].tobytes().decode("utf-8", "surrogateescape")
-    return Gallery(str(content["model"]), tuple(raw.split("\0")), content["vectors"], content["people"])
+    try:
+        return Gallery(str(content["model"]), tuple(raw.split("\0")), content["vectors"], content["people"])
+    except KeyError as error:
+        raise _damaged(root / GALLERY_FILE, f"no {error}") from error
 
 
 def _content(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with opened_npz(path) as content:
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise IdentityError(
-            "the enrolled gallery is damaged", where=path, found=error, remedy="Remove it and give --gallery again."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, found: str) -> IdentityError:
+    return IdentityError(
+        "the enrolled gallery is damaged", where=path, found=found, remedy="Remove it and give --gallery again."
+    )
 
 
 def _known(path: Path, maker: str) -> dict[str, Array]:

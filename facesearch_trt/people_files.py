@@ -7,8 +7,8 @@ import csv
 import fcntl
 import io
 import logging
+import math
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from .clip_people import ClipPeople
 from .errors import TableError
 from .identity.persons import Change
 from .store.files import storing, write_durably
+from .store.npz import opened_npz
 from .types import Array
 
 __all__ = [
@@ -127,11 +128,24 @@ def read_people_table(root: Path) -> dict[tuple[str, int], int]:
 def read_names(root: Path) -> list[NamedPerson]:
     """Return ``names.csv``; empty where there is none. Raises TableError."""
     return [
-        NamedPerson(
-            int(row["person_id"]), row["name"], float(row["similarity"]) if row["similarity"] else None, row["source"]
-        )
+        NamedPerson(int(row["person_id"]), row["name"], _cosine(root / NAMES_FILE, row["similarity"]), row["source"])
         for row in _rows(root / NAMES_FILE, ("person_id", "name", "similarity", "source"), ("person_id",))
     ]
+
+
+def _cosine(path: Path, cell: str | None) -> float | None:
+    try:
+        value = float(cell) if cell else None
+    except ValueError:
+        value = math.nan
+    if value is None or -1.01 <= value <= 1.01:
+        return value
+    raise TableError(
+        "column 'similarity' holds no cosine",
+        where=path,
+        found=repr(cell),
+        remedy="Remove the file and run `facesearch people` on its directory.",
+    )
 
 
 def read_log(root: Path) -> list[dict[str, str]]:
@@ -246,11 +260,11 @@ def read_state(root: Path, *, stamp: str | None = None, head: bool = False) -> S
     """
     path = root / STATE_FILE
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with opened_npz(path) as content:
             return _state(content, stamp, head)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         _log.warning("%s: cannot be used, so all clips are read again (%s)", path, error)
         return None
 

@@ -63,7 +63,7 @@ def load_tracker_settings(path: Path, base: TrackerSettings | None = None) -> Tr
         raise OptionError(
             "no such deep_sort file", where=path, remedy="configs/deep_sort.yaml is an example."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise OptionError("cannot read the deep_sort file", where=path, found=error) from error
     section = content.get("DEEPSORT") if isinstance(content, dict) else None
     if not isinstance(content, dict) or list(content) != ["DEEPSORT"] or not isinstance(section, dict):

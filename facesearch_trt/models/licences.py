@@ -30,7 +30,7 @@ def accepted_licences(home: Path | None = None) -> dict[str, str]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise LicenceError(
             "cannot read the accepted licences", where=path, found=error, remedy="Remove the file."
         ) from error

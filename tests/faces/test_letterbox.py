@@ -97,3 +97,19 @@ def test_to_frame_takes_any_shape_and_keeps_single_precision() -> None:
 def test_a_frame_of_the_networks_size_is_not_touched() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     assert letterbox_for(96, 64, 96, 64).resize(image) is image
+
+
+@given(
+    st.integers(1, 8000),
+    st.integers(1, 8000),
+    st.sampled_from([0, 128, 320, 640, 1000]),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5),
+)
+def test_what_the_network_sees_comes_back_to_its_place(
+    width: int, height: int, long_side: int, places: list[tuple[float, float]]
+) -> None:
+    letterbox = letterbox_for(width, height, *detector_input_size(width, height, long_side, 32))
+    frame = np.array(places) * (width, height)
+    # Pixel centres: the middle of pixel 0 is at 0.5 of both pictures' scales.
+    back = letterbox.to_frame((frame * letterbox.scale).astype(np.float32))
+    np.testing.assert_allclose(back, frame, atol=1e-3 * max(width, height) / 100 + 1e-3)
