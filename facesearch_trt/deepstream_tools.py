@@ -16,7 +16,8 @@ from .config import Options
 from .errors import BackendError, EngineError
 from .faces.align import Aligner
 from .faces.detect import Detector, with_chips
-from .graph.deepstream import DeepStreamGraph, check_elements
+from .graph.deepstream import DeepStreamGraph
+from .graph.deepstream_clip import check_elements
 from .graph.deepstream_faces import FaceFinder, ReadFaces
 from .graph.deepstream_lane import LaneSettings
 from .graph.elements import is_jetson
@@ -52,7 +53,7 @@ _AHEAD = 32
 def deepstream_problem() -> BackendError | None:
     """Return why DeepStream cannot be used on this machine, None where it can."""
     try:
-        check_elements()
+        check_elements("nvv4l2decoder", "nvurisrcbin")
         load_pyds()
     except BackendError as error:
         return error

@@ -10,17 +10,17 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendError, DecodeError, EngineError, StallError
+from ..errors import BackendError, DecodeError, StallError
 from .deepstream_source import SourceBin, SourceSettings
 from .elements import element, link
 from .feed import ClipFeed, Raw
 from .gst import bounded, gstreamer, words_of
-from .nvinfer_config import DetectorEngine, NvInferSettings
+from .nvinfer_config import DetectorEngine, check_outputs, graph_error, write_config
 from .probe import MetaReader
 
 __all__ = ["Lane", "LaneSettings", "mux_properties"]
@@ -170,10 +170,13 @@ class Lane:
         memory = {"gpu-id": settings.gpu_id, "nvbuf-memory-type": settings.memory}
         convert = element("nvvideoconvert", "rgba", memory)
         only = element("capsfilter", "only-rgba", {"caps": "video/x-raw(memory:NVMM), format=RGBA"})
-        infers = [
-            element("nvinfer", f"detector-{number}", {"config-file-path": str(self._config_of(number, engine))})
-            for number, engine in self.engines.items()
-        ]
+        directory = Path(self._directory.name)
+        infers = []
+        for number, engine in self.engines.items():
+            config = write_config(
+                engine, unique_id=number, batch=settings.batch, gpu_id=settings.gpu_id, directory=directory
+            )
+            infers.append(element("nvinfer", f"detector-{number}", {"config-file-path": config}))
         sink = element("fakesink", "sink", {"sync": False, "async": False, "qos": False, "enable-last-sample": False})
         parts = [self._mux, convert, only, *infers, sink]
         last = parts[-2]
@@ -182,13 +185,6 @@ class Lane:
         link(parts)
         probed = last.get_static_pad("src")
         self._probe = probed, probed.add_probe(gst.PadProbeType.BUFFER, self._arrived)
-
-    def _config_of(self, number: int, engine: DetectorEngine) -> Path:
-        settings = NvInferSettings(engine, self._settings.batch, number, self._settings.gpu_id)
-        settings.check()
-        path = Path(self._directory.name) / f"detector-{number}.txt"
-        path.write_text(settings.render(), encoding="utf-8")
-        return path
 
     def _start(self) -> None:
         gst = gstreamer()
@@ -199,13 +195,7 @@ class Lane:
             raise self._core_error("does not start" if message is None else words_of(message))
 
     def _core_error(self, words: str) -> Exception:
-        engines = ", ".join(str(engine.engine) for engine in self.engines.values())
-        return EngineError(
-            "the DeepStream graph failed",
-            where=f"{self.size[0]}x{self.size[1]}",
-            found=f"{words}; engine {engines}",
-            remedy="Build the engines on this machine (python build_engines.py --clips ROOT); facesearch doctor checks the rest.",
-        )
+        return graph_error(self.engines.values(), f"{self.size[0]}x{self.size[1]}", words)
 
     # The graph's thread.
 
@@ -218,24 +208,12 @@ class Lane:
                 ticket = None if feed is None else feed.claim(seen.pts_ns)
                 if feed is not None and ticket is not None:
                     outputs = seen.outputs()
-                    self._check_outputs(outputs)
+                    check_outputs(self.engines, outputs)
                     feed.deliver(Raw(ticket, seen.size, seen.canvas(), outputs))
         # What a probe raises would be printed and lost.
         except Exception as error:
             self._fail(error)
         return gst.PadProbeReturn.OK
-
-    def _check_outputs(self, outputs: Mapping[int, Mapping[str, Any]]) -> None:
-        for number, engine in self.engines.items():
-            found = outputs.get(number, {})
-            if not set(engine.outputs) <= found.keys():
-                raise EngineError(
-                    "nvinfer gives other tensors than the detector's" if found else "nvinfer gives no tensors",
-                    where=engine.engine,
-                    asked=", ".join(engine.outputs),
-                    found=", ".join(found) or None,
-                    remedy="Build the engine for this detector: python build_engines.py --clips ROOT.",
-                )
 
     # The watchdog's thread.
 
@@ -294,14 +272,8 @@ class Lane:
         for index, feed in feeds:
             if self._failure is not None:
                 feed.fail(self._failure)
-            elif feed.idle_s() > timeout_s:
-                feed.fail(
-                    StallError(
-                        f"the decoder made no progress for {timeout_s:g} s",
-                        where=feed.where,
-                        remedy="Check that its disk or network answers, or raise --stall-timeout-s.",
-                    )
-                )
+            elif (stall := feed.stall(timeout_s)) is not None:
+                feed.fail(stall)
             elif feed.stuck_s() > timeout_s:
                 self._fail(self._core_error(f"no batch came out for {timeout_s:g} s"))
                 continue

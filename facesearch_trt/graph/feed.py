@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import StallError
 from ..types import Array
 
 __all__ = ["ClipFeed", "Raw", "Ticket"]
@@ -178,6 +179,16 @@ class ClipFeed:
         with self._changed:
             is_waiting = self._waiting or self._inside or self._claimed or self._out or self._ended or self._closed
             return 0.0 if is_waiting else time.monotonic() - self._active_s
+
+    def stall(self, timeout_s: float) -> StallError | None:
+        """Return the error of a decoder that has given nothing for longer than ``timeout_s``, None for any other."""
+        if self.idle_s() <= timeout_s:
+            return None
+        return StallError(
+            f"the decoder made no progress for {timeout_s:g} s",
+            where=self.where,
+            remedy="Check that its disk or network answers, or raise --stall-timeout-s.",
+        )
 
     def stuck_s(self) -> float:
         """Return for how many seconds frames have been in the graph without one coming out."""

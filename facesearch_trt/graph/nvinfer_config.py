@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import CONFIGS
 from ..errors import EngineError
 
-__all__ = ["TEMPLATE", "DetectorEngine", "NvInferSettings"]
+__all__ = ["TEMPLATE", "DetectorEngine", "NvInferSettings", "check_outputs", "graph_error", "write_config"]
 
 TEMPLATE = CONFIGS / "deepstream" / "detector.txt"
 """The file that :meth:`NvInferSettings.render` fills in."""
@@ -91,3 +92,43 @@ class NvInferSettings:
             # Nine digits bring any float32 back to the bit.
             scale=f"{1 / detector.std:.9g}",
         )
+
+
+def write_config(engine: DetectorEngine, *, unique_id: int, batch: int, gpu_id: int, directory: Path) -> str:
+    """Write the configuration file of one nvinfer and return its path. Raises EngineError as :meth:`NvInferSettings.check`."""
+    settings = NvInferSettings(engine, batch, unique_id, gpu_id)
+    settings.check()
+    path = directory / f"detector-{unique_id}.txt"
+    path.write_text(settings.render(), encoding="utf-8")
+    return str(path)
+
+
+def check_outputs(engines: Mapping[int, DetectorEngine], outputs: Mapping[int, Mapping[str, Any]]) -> None:
+    """Raise EngineError where what the networks said of a frame is not what is read of them; both by the networks' ids."""
+    for number, engine in engines.items():
+        found = outputs.get(number, {})
+        if not set(engine.outputs) <= found.keys():
+            raise EngineError(
+                "nvinfer gives other tensors than the detector's" if found else "nvinfer gives no tensors",
+                where=engine.engine,
+                asked=", ".join(engine.outputs),
+                found=", ".join(found) or None,
+                remedy="Build the engine for this detector: python build_engines.py --clips ROOT.",
+            )
+
+
+def graph_error(engines: Iterable[DetectorEngine], where: object, words: str) -> EngineError:
+    """Return the error of a graph that failed, which concerns all its clips.
+
+    Parameters
+    ----------
+    where: which graph.
+    words: what it said.
+    """
+    files = ", ".join(str(engine.engine) for engine in engines)
+    return EngineError(
+        "the DeepStream graph failed",
+        where=where,
+        found=f"{words}; engine {files}",
+        remedy="Build the engines on this machine (python build_engines.py --clips ROOT); facesearch doctor checks the rest.",
+    )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from facesearch_trt.errors import BackendError, DecodeError, StallError
 from facesearch_trt.graph import elements
-from facesearch_trt.graph.deepstream import check_elements
+from facesearch_trt.graph.deepstream_clip import check_elements
 from facesearch_trt.graph.feed import ClipFeed, Raw
 from facesearch_trt.graph.nvinfer_config import DetectorEngine, NvInferSettings
 from facesearch_trt.graph.placement import placement, region_in_mux
@@ -226,7 +226,7 @@ class TestFeed:
 class TestMissing:
     def test_no_deepstream(self) -> None:
         with pytest.raises(BackendError, match=r"DeepStream is not installed.*nvinfer.*--graph software"):
-            check_elements()
+            check_elements("nvv4l2decoder", "nvurisrcbin")
 
     def test_no_pyds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pyds", None)
