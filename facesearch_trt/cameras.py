@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .errors import InputError
 from .graph.camera import checked_address, without_password
-from .graph.live import LiveCounts, LiveStream
+from .graph.live import LiveFrame, LiveStream
+from .graph.software_camera import software_camera
 from .runner import Outcome, Watcher, run_clips
 from .steps import record_live
 from .store.record import Live, Source
 from .types import Clip, Frame
 from .wiring import Tools
 
-__all__ = ["Camera", "LiveClip", "read_addresses", "record_camera"]
+__all__ = ["Camera", "LiveClip", "read_addresses", "record_camera", "stream_of"]
+
+_LATE_S = 5.0
+"""How long after a clip's end its last frames may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +64,51 @@ def read_addresses(path: Path) -> list[Camera]:
     return cameras
 
 
+def stream_of(camera: Camera, tools: Tools, *, room: int, latency_ms: int, retry_s: float) -> LiveStream:
+    """Return a camera's stream, by the graph that the tools have.
+
+    Parameters
+    ----------
+    room, retry_s: see :class:`.graph.live.LiveStream`.
+    latency_ms: of the jitter buffer.
+    """
+
+    def connect() -> Generator[Frame, None, None]:
+        if tools.graph == "deepstream":
+            return tools.camera_graph.camera(camera.uri, latency_ms=latency_ms)
+        return software_camera(camera.uri, stall_timeout_s=tools.options.stall_timeout_s, latency_ms=latency_ms)
+
+    return LiveStream(without_password(camera.uri), connect, room=room, retry_s=retry_s)
+
+
 class LiveClip:
-    """The frames of a camera from its next one on, for so many seconds; a :class:`~facesearch_trt.types.FrameSource`.
+    """The frames of a camera from ``first``, its next one, on, for ``length_s`` seconds; a :class:`~facesearch_trt.types.FrameSource`.
 
     ``frame_num`` counts what the camera sent in that time, also what was dropped; ``pts_s`` is the time since the clip began.
     """
 
-    graph = "software"
-    finds_faces = False
-
-    def __init__(self, stream: LiveStream, began_s: float, length_s: float) -> None:
+    def __init__(self, stream: LiveStream, first: LiveFrame, length_s: float, *, graph: str) -> None:
+        self.graph = graph
+        self.finds_faces = graph == "deepstream"
         self.damage: str | None = None
         self._stream = stream
-        self._began_s = began_s
+        self._first = first
         self._length_s = length_s
-        self._before = stream.counts
 
     def lost(self) -> Live:
-        """Return what was lost since the clip began."""
-        counts: LiveCounts = self._stream.counts.since(self._before)
+        """Return what was lost between the clip's first frame and the next clip's; to be asked after the last frame."""
+        following = self._stream.peek(until_s=0.0)
+        counts = (self._stream.counts if following is None else following.lost).since(self._first.lost)
         return Live(counts.dropped_frames, counts.interruptions, round(1000 * counts.away_s))
 
     def __iter__(self) -> Iterator[Frame]:
-        first: int | None = None
-        while (frame := self._stream.peek()) is not None and frame.utc_s - self._began_s < self._length_s:
+        first = self._first
+        # Frames are late by the jitter buffer and the decoder. What is later still belongs to the next clip.
+        until_s = first.utc_s + self._length_s + _LATE_S
+        while (live := self._stream.peek(until_s)) is not None and live.utc_s - first.utc_s < self._length_s:
             taken = self._stream.take()
-            assert taken is frame
-            first = frame.number if first is None else first
-            height, width = frame.image.shape[:2]
-            yield Frame(frame.number - first, frame.utc_s - self._began_s, width, height, frame.image)
+            assert taken is live
+            yield replace(live.frame, frame_num=live.number - first.number, pts_s=live.utc_s - first.utc_s)
 
     def __enter__(self) -> LiveClip:
         return self
@@ -122,7 +142,7 @@ def record_camera(
     while (first := stream.peek()) is not None:
         began_s = first.utc_s
         clip = _new_clip(camera.name, began_s, root)
-        source = LiveClip(stream, began_s, length_s)
+        source = LiveClip(stream, first, length_s, graph=tools.graph)
         origin = Source(without_password(camera.uri), 0, round(began_s * 1e9))
 
         def job(clip: Clip, watcher: Watcher, source: LiveClip = source, origin: Source = origin) -> Outcome:

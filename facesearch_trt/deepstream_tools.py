@@ -94,7 +94,14 @@ def picture_sizes(clips: Iterable[Clip], *, stall_timeout_s: float) -> dict[str,
 
 @contextmanager
 def deepstream_graph(
-    entry: DetectorEntry, detector: Detector | None, aligner: Aligner, options: Options, engines: Path, *, at_once: int
+    entry: DetectorEntry,
+    detector: Detector | None,
+    aligner: Aligner,
+    options: Options,
+    engines: Path,
+    *,
+    at_once: int,
+    live: bool = False,
 ) -> Iterator[DeepStreamGraph]:
     """Give the graph for a while.
 
@@ -105,6 +112,7 @@ def deepstream_graph(
     aligner: cuts the chips.
     engines: directory of engines.
     at_once: clips in work at a time, which is the batch too.
+    live: whether the clips are cameras. Then faces are found in all frames: which of them count is known later.
 
     Raises BackendError where DeepStream or its bindings are missing, EngineError without a GPU.
     """
@@ -115,7 +123,7 @@ def deepstream_graph(
             partial(_engines_for, entry, detector, options, engines, at_once),
             cast("ReadFaces", detector.faces_from_outputs),
             partial(with_chips, aligner=aligner),
-            options.every,
+            1 if live else options.every,
         )
     jetson = is_jetson()
     with ExitStack() as stack:
@@ -133,7 +141,7 @@ def deepstream_graph(
                     gpu_id=_GPU,
                     jetson=jetson,
                     unified=False,
-                    live=False,
+                    live=live,
                 ),
                 ahead=_AHEAD,
             )

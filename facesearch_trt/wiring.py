@@ -88,10 +88,16 @@ class Tools:
 
     May be used from several threads; the first use makes a tool. ModelError and BackendError, where a network or runtime cannot be had,
     concern every clip of the run.
+
+    Parameters
+    ----------
+    options: of the run.
+    cameras: how many cameras will be recorded, where any are.
     """
 
-    def __init__(self, options: Options, *, profile: Path | None = None) -> None:
+    def __init__(self, options: Options, *, profile: Path | None = None, cameras: int = 0) -> None:
         self.options = options
+        self._cameras = cameras
         self.threads = options.threads or len(os.sched_getaffinity(0))
         """How many calls of networks run at once."""
         self._stack = ExitStack()
@@ -105,6 +111,7 @@ class Tools:
         self._engines: dict[str, Engine] = {}
         self._deepstreams: dict[bool, DeepStreamGraph] = {}
         self._readers: dict[bool, PictureReader] = {}
+        self._camera_graph: DeepStreamGraph | None = None
 
     # What the options name. Cheap: nothing is fetched or loaded.
 
@@ -279,6 +286,24 @@ class Tools:
         if self.graph == "nvcodec" and self._has_decoder_for(clip):
             return self._nvcodec(clip, detect=detect)
         return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
+
+    @property
+    def camera_graph(self) -> DeepStreamGraph:
+        """The DeepStream graph of the cameras, running."""
+        with self._lock:
+            if self._camera_graph is None:
+                self._camera_graph = self._stack.enter_context(
+                    deepstream_graph(
+                        self.detector_entry,
+                        self.detector,
+                        self.aligner,
+                        self.options,
+                        engines_of(self.options),
+                        at_once=self._cameras,
+                        live=True,
+                    )
+                )
+            return self._camera_graph
 
     def _has_engines_for(self, clip: Clip) -> bool:
         """Return whether the DeepStream graph can look at a video; true where it was asked for, when opening says what is missing."""

@@ -8,6 +8,11 @@ from pathlib import Path
 # First of all: loaded after pyarrow and GStreamer, an exception inside ONNX Runtime ends the process instead of reaching Python.
 import onnxruntime  # noqa: F401
 import pytest
+from hypothesis import settings
+
+# No test is timed: what is slow on a busy machine is not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FACESEARCH_SHARED", REPOSITORY.parent / "shared"))

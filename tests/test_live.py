@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesearch_trt.cameras import Camera, read_addresses
+from facesearch_trt.cameras import Camera, LiveClip, read_addresses
 from facesearch_trt.cli.main import main
 from facesearch_trt.errors import DecodeError, InputError
-from facesearch_trt.graph.camera import camera_pictures, without_password
+from facesearch_trt.graph.camera import without_password
 from facesearch_trt.graph.live import LiveStream
+from facesearch_trt.graph.software_camera import software_camera
 from tests.media import number_of, numbered, write_clip
 
 REPOSITORY = Path(__file__).parents[1]
@@ -81,15 +82,21 @@ def serve(video: Path) -> Iterator[Callable[..., Server]]:
 
 
 def stream_of(uri: str, *, room: int = 1000, retry_s: float = 0.2) -> LiveStream:
-    return LiveStream(uri, room=room, stall_timeout_s=3.0, latency_ms=100, retry_s=retry_s)
+    return LiveStream(
+        without_password(uri),
+        lambda: software_camera(uri, stall_timeout_s=3.0, latency_ms=100),
+        room=room,
+        retry_s=retry_s,
+    )
 
 
 def test_every_frame_comes_with_its_time(serve: Callable[..., Server]) -> None:
-    pictures = list(camera_pictures(serve().uri(), stall_timeout_s=5.0, latency_ms=100))
-    assert len(pictures) == 8 * RATE
-    assert pictures[0][0].shape == (96, 128, 3) and not pictures[0][0].flags.writeable
-    assert [number_of(image) for image, _ in pictures] == list(range(8 * RATE))
-    times = np.array([time_s for _, time_s in pictures])
+    frames = list(software_camera(serve().uri(), stall_timeout_s=5.0, latency_ms=100))
+    assert [frame.frame_num for frame in frames] == list(range(8 * RATE))
+    images = [frame.image for frame in frames if frame.image is not None]
+    assert images[0].shape == (96, 128, 3) and not images[0].flags.writeable
+    assert [number_of(image) for image in images] == list(range(8 * RATE))
+    times = np.array([frame.pts_s for frame in frames])
     # The jitter buffer follows this machine's clock, so a busy one moves single times a little.
     assert (np.diff(times) >= 0).all() and np.abs(times - times[0] - np.arange(8 * RATE) / RATE).max() < 0.3
 
@@ -128,6 +135,24 @@ def test_a_slow_consumer_loses_frames_and_is_told_how_many(serve: Callable[..., 
         assert 30 <= stream.counts.dropped_frames <= 60
 
 
+def test_a_clip_ends_though_its_camera_went_away_for_long(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch_trt.cameras._LATE_S", 0.5)
+    server = serve()
+    with stream_of(server.uri()) as stream:
+        first = stream.peek()
+        assert first is not None
+        clip = LiveClip(stream, first, 3.0, graph="software")
+        frames = []
+        for frame in clip:
+            frames.append(frame)
+            if len(frames) == 10:
+                server.off()
+        assert 10 <= len(frames) < 3 * RATE and frames[-1].pts_s < 3
+        assert clip.lost().interruptions == 1 and clip.lost().away_ms > 0
+
+
 def test_whoever_waits_for_a_frame_is_woken_by_stop() -> None:
     with stream_of("rtsp://127.0.0.1:1/none") as stream:
         got: list[object] = []
@@ -149,7 +174,7 @@ def test_a_camera_that_cannot_be_read_is_named_without_its_password(serve: Calla
         "wrong password": server.uri("anna:hidden@"),
     }[what]
     with pytest.raises(DecodeError) as caught:
-        next(camera_pictures(uri, stall_timeout_s=5.0, latency_ms=100))
+        next(software_camera(uri, stall_timeout_s=5.0, latency_ms=100))
     said = str(caught.value)
     assert "the camera cannot be read" in said and "Check the address" in said
     assert "secret" not in said and "hidden" not in said

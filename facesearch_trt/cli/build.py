@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +54,14 @@ def register(subparsers: Any) -> None:
         metavar="ROOT",
         help="also the engines with which the DeepStream graph looks at these clips",
     )
+    add(
+        "--frame-size",
+        action="append",
+        default=[],
+        type=_size,
+        metavar="WxH",
+        help="as --clips, for pictures of this size; of cameras, with --batch for how many there are",
+    )
     add("--batch", type=int, metavar="N", help="largest batch, instead of detect_batch and embed_batch")
     add("--calibrate", type=Path, metavar="ROOT", help="for int8: a directory of processed clips with faces")
     add("--workspace-mib", type=int, default=0, metavar="MIB", help="most scratch memory; 0 for no limit [0]")
@@ -61,6 +70,13 @@ def register(subparsers: Any) -> None:
     add("--verify", action="store_true", help="then compare every backend with ONNX Runtime on a picture")
     add_option_flags(parser, leave_out=frozenset(vars(Options())) - _KEPT)
     parser.set_defaults(call=_build)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size like 1920x1080")
+    return int(match[1]), int(match[2])
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -102,18 +118,19 @@ def _networks(args: argparse.Namespace, options: Options) -> list[_Network]:
 
 
 def _graph_networks(args: argparse.Namespace, options: Options) -> list[_Network]:
-    """Return the detector at each size at which the DeepStream graph looks at the clips of ``--clips``."""
-    if args.clips is None:
-        return []
-    sizes: set[tuple[int, int]] = set()
-    for clip in find_clips(args.clips):
+    """Return the detector at each size at which the DeepStream graph looks at the clips and pictures that were named."""
+    sizes: set[tuple[int, int]] = set(args.frame_size)
+    for clip in find_clips(args.clips) if args.clips else ():
         try:
             sizes.update(picture_sizes([clip], stall_timeout_s=options.stall_timeout_s).values())
         except (DecodeError, StallError) as error:
             print(f"{clip.name}: no engine for it: {error}")
+    if not sizes:
+        return []
     # How frames lie in the network's input is read from its ONNX file.
     with Tools(replace(options, backend="onnxruntime", precision="fp32")) as tools:
-        orders = nvinfer_orders(tools.detector_entry, tools.detector, sizes, tools.clips_at_once)
+        batch = tools.clips_at_once if args.batch is None else args.batch
+        orders = nvinfer_orders(tools.detector_entry, tools.detector, sizes, batch)
         return [_Network(order, tools.detector.spec) for order in orders]
 
 

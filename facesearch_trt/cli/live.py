@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..cameras import Camera, read_addresses, record_camera
+from ..cameras import Camera, read_addresses, record_camera, stream_of
 from ..config import Options
-from ..errors import BackendError, UsageError
+from ..errors import UsageError
 from ..graph.live import LiveStream
 from ..people import update_people
 from ..runner import Outcome, exit_status
@@ -72,10 +72,6 @@ def _live(args: argparse.Namespace) -> int:
     if min(args.clip_s, args.retry_s, 1.0 if args.for_s is None else args.for_s) <= 0 or args.latency_ms < 0:
         raise UsageError("times have to be above 0")
     options = options_from(args)
-    if options.graph not in ("auto", "software"):
-        raise BackendError(
-            "cameras are decoded on the CPU", asked=f"--graph {options.graph}", remedy="Use --graph software."
-        )
     root: Path = args.input_directory
     root.mkdir(parents=True, exist_ok=True)
     return _record(cameras, root, options, args)
@@ -83,9 +79,9 @@ def _live(args: argparse.Namespace) -> int:
 
 def _record(cameras: list[Camera], root: Path, options: Options, args: argparse.Namespace) -> int:
     people = threading.Lock()
-    with Tools(options) as tools, ExitStack() as stack:
+    with Tools(options, cameras=len(cameras)) as tools, ExitStack() as stack:
         # Loaded before the first frame comes, which would have to wait.
-        _ = tools.detector, tools.embedder
+        _ = tools.detector, tools.embedder, tools.graph
 
         def done() -> None:
             with people:
@@ -93,14 +89,7 @@ def _record(cameras: list[Camera], root: Path, options: Options, args: argparse.
                 print(people_line(found), flush=True)
 
         streams = [
-            LiveStream(
-                camera.uri,
-                room=_ROOM,
-                stall_timeout_s=options.stall_timeout_s,
-                latency_ms=args.latency_ms,
-                retry_s=args.retry_s,
-            )
-            for camera in cameras
+            stream_of(camera, tools, room=_ROOM, latency_ms=args.latency_ms, retry_s=args.retry_s) for camera in cameras
         ]
         executor = stack.enter_context(ThreadPoolExecutor(len(cameras), thread_name_prefix="camera"))
         with _stopped(streams, args.for_s):

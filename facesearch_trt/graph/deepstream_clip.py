@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from ..errors import BackendError, DecodeError
 from ..types import Clip, Frame
@@ -20,7 +21,7 @@ from .containers import Layout, checked_layout
 from .deepstream_faces import FaceFinder, frame_of
 from .deepstream_lane import LaneSettings
 from .elements import has_element
-from .feed import ClipFeed
+from .feed import ClipFeed, Raw
 from .nvinfer_config import DetectorEngine
 from .video_facts import VideoFacts, look_into
 
@@ -64,6 +65,9 @@ class Way:
     """Says, once the clip has been decoded to its end, what was found wrong with it."""
 
 
+G = TypeVar("G", bound="ClipGraph")
+
+
 class ClipGraph(ABC):
     """Decodes and detects on the GPU. A context manager: leaving it stops all pipelines.
 
@@ -90,6 +94,11 @@ class ClipGraph(ABC):
         """
         return DeepStreamSource(self, clip)
 
+    def frame_of(self, raw: Raw, way: Way) -> Frame:
+        """Return the frame, with its faces, of what came out of the graph."""
+        frame = frame_of(raw, way.mux)
+        return frame if self.finder is None else self.finder.find(frame, raw, way.mux, way.engines)
+
     @abstractmethod
     def enter(self, clip: OpenedClip, feed: ClipFeed) -> AbstractContextManager[Way]:
         """Let a clip in: until the context is left, its frames come into ``feed``, which is closed before that."""
@@ -98,7 +107,7 @@ class ClipGraph(ABC):
     def close(self) -> None:
         """Stop all pipelines."""
 
-    def __enter__(self) -> ClipGraph:
+    def __enter__(self: G) -> G:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,12 +157,10 @@ class DeepStreamSource:
                     feed.close()
 
     def _frames(self, feed: ClipFeed, way: Way, layout: Layout) -> Iterator[Frame]:
-        finder = self._graph.finder
         count, faults = 0, []
         try:
             while (raw := feed.take()) is not None:
-                frame = frame_of(raw, way.mux)
-                yield frame if finder is None else finder.find(frame, raw, way.mux, way.engines)
+                yield self._graph.frame_of(raw, way)
                 count += 1
             faults = way.faults()
         except DecodeError as error:

@@ -55,10 +55,8 @@ class SourceSettings:
     jetson: bool
     by: Literal["nvurisrcbin", "nvv4l2decoder"]
     """DeepStream's source bin, or our own chain of elements where it is not there."""
-    reconnect_s: int
-    """A camera that has said nothing for so many seconds is asked again; 0 for files."""
     latency_ms: int
-    """Of a camera's jitter buffer."""
+    """Of a camera's jitter buffer; 0 for files."""
 
 
 def source_element() -> Literal["nvurisrcbin", "nvv4l2decoder"]:
@@ -133,8 +131,7 @@ class SourceBin:
     def _uri_source(self) -> Any:
         settings = self._settings
         source = element("nvurisrcbin", None, {"uri": settings.uri, **self._gpu})
-        if settings.reconnect_s:
-            source.set_property("rtsp-reconnect-interval", settings.reconnect_s)
+        if settings.path is None:
             source.set_property("latency", settings.latency_ms)
             # TCP: a lost packet would tear the picture.
             source.set_property("select-rtp-protocol", 4)

@@ -52,13 +52,15 @@ class ClipFeed:
     ----------
     where: the clip, for messages.
     room: most frames between decoder and consumer.
+    live: whether the decoder cannot wait: a frame that finds no room is dropped, and leaves a gap in the numbers.
     """
 
-    def __init__(self, where: object, room: int) -> None:
+    def __init__(self, where: object, room: int, *, live: bool = False) -> None:
         self.where = where
         self.dropped = 0
         """Frames that went into the graph and never came out."""
         self._room = room
+        self._live = live
         self._changed = threading.Condition()
         self._inside: deque[Ticket] = deque()
         self._out: deque[Raw] = deque()
@@ -87,6 +89,10 @@ class ClipFeed:
         """
         with self._changed:
             while not self._closed and len(self._inside) + self._claimed + len(self._out) >= self._room:
+                if self._live:
+                    self.entered += 1
+                    self._active_s = time.monotonic()
+                    return False
                 self._waiting = True
                 self._changed.wait()
             self._waiting = False

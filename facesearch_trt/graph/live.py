@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from ..errors import DecodeError, StallError
-from ..types import Array
-from .camera import camera_pictures, without_password
+from ..types import Frame
 
 __all__ = ["LiveCounts", "LiveFrame", "LiveStream"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveFrame:
-    """A picture and when it was taken."""
-
-    number: int
-    """Counts the frames that the camera sent, also those that were dropped, from 0."""
-    utc_s: float
-    """Seconds since 1970: when the connection began plus the camera's own time since then."""
-    image: Array
-    """uint8 [H, W, 3] BGR, read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +38,20 @@ class LiveCounts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LiveFrame:
+    """A picture and when it was taken."""
+
+    number: int
+    """Counts the frames that the camera sent, also those that were dropped, from 0."""
+    utc_s: float
+    """Seconds since 1970: when the connection began plus the camera's own time since then."""
+    frame: Frame
+    """As the camera's graph gave it, maybe with faces."""
+    lost: LiveCounts
+    """What was lost before it."""
+
+
 class LiveStream:
     """The frames of a camera. A context manager that connects, and disconnects on leaving.
 
@@ -56,19 +59,19 @@ class LiveStream:
 
     Parameters
     ----------
-    uri: RTSP address.
+    where: the camera, for messages.
+    connect: connects, and yields the camera's frames until it ends; ``pts_s`` counts from the beginning of the connection,
+        and of frames that were dropped the numbers are missing.
     room: most frames that wait to be taken.
-    stall_timeout_s: seconds without a picture after which the camera counts as gone.
-    latency_ms: of the jitter buffer.
     retry_s: pause before the camera is asked again.
     """
 
-    def __init__(self, uri: str, *, room: int, stall_timeout_s: float, latency_ms: int, retry_s: float) -> None:
-        self.where = without_password(uri)
-        self._uri = uri
+    def __init__(
+        self, where: str, connect: Callable[[], Generator[Frame, None, None]], *, room: int, retry_s: float
+    ) -> None:
+        self.where = where
+        self._connect = connect
         self._room = room
-        self._stall_timeout_s = stall_timeout_s
-        self._latency_ms = latency_ms
         self._retry_s = retry_s
         self._changed = threading.Condition()
         self._frames: deque[LiveFrame] = deque()
@@ -101,13 +104,17 @@ class LiveStream:
             away_s = 0.0 if away_since is None else time.monotonic() - away_since
             return replace(self._counts, away_s=self._counts.away_s + away_s)
 
-    def peek(self) -> LiveFrame | None:
-        """Wait for the next frame and leave it there; None once the stream was stopped and all are taken."""
+    def peek(self, until_s: float | None = None) -> LiveFrame | None:
+        """Wait for the next frame and leave it there; None once the stream was stopped and all are taken.
+
+        ``until_s`` is a time, seconds since 1970, after which None is returned too: a camera may be away for a night.
+        """
         with self._changed:
             while not self._frames:
-                if self._stopped.is_set():
+                left_s = None if until_s is None else until_s - time.time()
+                if self._stopped.is_set() or (left_s is not None and left_s <= 0):
                     return None
-                self._changed.wait()
+                self._changed.wait(left_s)
             return self._frames[0]
 
     def take(self) -> LiveFrame | None:
@@ -138,17 +145,20 @@ class LiveStream:
 
     def _connection(self) -> None:
         began_s: float | None = None
-        pictures = camera_pictures(self._uri, stall_timeout_s=self._stall_timeout_s, latency_ms=self._latency_ms)
-        for image, time_s in pictures:
-            if self._stopped.is_set():
-                return
-            if began_s is None:
-                began_s = time.time() - time_s
-                self._is_back()
-            # Never back in time, whatever the clocks do.
-            self._last_s = max(self._last_s, began_s + time_s)
-            self._offer(LiveFrame(self._number, self._last_s, image))
-            self._number += 1
+        first, expected = self._number, 0
+        with contextlib.closing(self._connect()) as frames:
+            for frame in frames:
+                if self._stopped.is_set():
+                    return
+                if began_s is None:
+                    began_s = time.time() - frame.pts_s
+                    self._is_back()
+                self._drop(frame.frame_num - expected)
+                expected = frame.frame_num + 1
+                self._number = first + expected
+                # Never back in time, whatever the clocks do.
+                self._last_s = max(self._last_s, began_s + frame.pts_s)
+                self._offer(LiveFrame(first + frame.frame_num, self._last_s, frame, self._counts))
 
     def _is_back(self) -> None:
         if self._away_since is None:
@@ -161,8 +171,12 @@ class LiveStream:
 
     def _offer(self, frame: LiveFrame) -> None:
         with self._changed:
-            if len(self._frames) >= self._room:
-                self._counts = replace(self._counts, dropped_frames=self._counts.dropped_frames + 1)
+            if len(self._frames) < self._room:
+                self._frames.append(frame)
+                self._changed.notify_all()
                 return
-            self._frames.append(frame)
-            self._changed.notify_all()
+        self._drop(1)
+
+    def _drop(self, count: int) -> None:
+        with self._changed:
+            self._counts = replace(self._counts, dropped_frames=self._counts.dropped_frames + count)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DecodeError
 from .autoplug import Autoplug
+from .camera import CameraPlug, camera_error, without_password
 from .elements import element
 from .gst import Graph, codec_name, gstreamer
 
-__all__ = ["VideoFacts", "look_into"]
+__all__ = ["VideoFacts", "look_into", "look_into_camera"]
 
 _FLIPS = {
     "rotate-0": "none",
@@ -66,13 +68,33 @@ def look_into(path: Path, *, stall_timeout_s: float) -> VideoFacts:
     Raises DecodeError where there is none or the file is damaged from the start, StallError where it cannot be read in
     time.
     """
+
+    def plug(pipeline: Any, **parts: Any) -> Autoplug:
+        return Autoplug(pipeline, path, **parts)
+
+    return _looked(plug, path, stall_timeout_s)
+
+
+def look_into_camera(uri: str, *, stall_timeout_s: float, latency_ms: int) -> VideoFacts:
+    """Return what a camera says of its video; as :func:`look_into`."""
+
+    def plug(pipeline: Any, **parts: Any) -> CameraPlug:
+        return CameraPlug(pipeline, uri, latency_ms=latency_ms, **parts)
+
+    try:
+        return _looked(plug, without_password(uri), stall_timeout_s)
+    except DecodeError as error:
+        raise camera_error(error) from error
+
+
+def _looked(plug_into: Callable[..., Autoplug | CameraPlug], where: object, stall_timeout_s: float) -> VideoFacts:
     gst = gstreamer()
     pipeline = gst.Pipeline.new(None)
     sink = element("fakesink", None, {"sync": False, "async": False})
     pipeline.add(sink)
-    graph = Graph(pipeline, where=path, stall_timeout_s=stall_timeout_s)
+    graph = Graph(pipeline, where=where, stall_timeout_s=stall_timeout_s)
     # Where a decoder would stand, coded data passes on to the sink.
-    plug = Autoplug(pipeline, path, decoder_for=lambda _: element("identity", None, {}), after=sink, fail=graph.fail)
+    plug = plug_into(pipeline, decoder_for=lambda _: element("identity", None, {}), after=sink, fail=graph.fail)
     view = _View()
     pad = sink.get_static_pad("sink")
     probe = pad.add_probe(gst.PadProbeType.EVENT_DOWNSTREAM | gst.PadProbeType.BUFFER, view.passed)
@@ -82,22 +104,27 @@ def look_into(path: Path, *, stall_timeout_s: float) -> VideoFacts:
             try:
                 caps = graph.wait(view.wait, view.ended.is_set)
             except DecodeError as error:
-                raise plug.no_video() or error from error
+                raise _no_video(plug) or error from error
     finally:
         pad.remove_probe(probe)
     if caps is None:
-        raise plug.no_video() or DecodeError("holds no data", where=path)
+        raise _no_video(plug) or DecodeError("holds no data", where=where)
     structure = caps.get_structure(0)
     width, height = structure.get_value("width"), structure.get_value("height")
     if not width or not height:
         raise DecodeError(
             "its container does not say how large its pictures are",
-            where=path,
+            where=where,
             found=codec_name(caps),
             remedy="Use --graph software for it.",
         )
     flip = _FLIPS.get(view.orientation, "none")
-    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, plug.absolute, view.shift_ns)
+    absolute = isinstance(plug, Autoplug) and plug.absolute
+    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, absolute, view.shift_ns)
+
+
+def _no_video(plug: Autoplug | CameraPlug) -> DecodeError | None:
+    return plug.no_video() if isinstance(plug, Autoplug) else None
 
 
 class _View:
