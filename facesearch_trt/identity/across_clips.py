@@ -92,12 +92,13 @@ def people_of_all_clips(
     scale = SimilarityScale.of(similarity, similarity_strict)
     pairs = place[appearances.conflicts.reshape(-1, 2)]
     found = link(
-        appearances.vectors if len(rows) == count else appearances.vectors[rows],
+        appearances.vectors,
         np.sqrt(appearances.weights[rows]),
         pairs[(pairs >= 0).all(axis=1)],
         lambda groups: similarity_needed(groups, similarity, similarity_strict),
         own_needs=_own_needs(appearances, scale, appearances.trusted)[rows],
         groups=start[rows],
+        rows=rows,
     )
     people = np.full(count, -1, np.int64)
     people[rows] = found
@@ -165,11 +166,12 @@ def _link_poor(appearances: Appearances, people: Array, scale: SimilarityScale, 
     pairs = place[appearances.conflicts.reshape(-1, 2)]
     everybody = np.ones(len(people), bool)
     found = link(
-        appearances.vectors[rows],
+        appearances.vectors,
         np.sqrt(appearances.weights[rows]),
         pairs[(pairs >= 0).all(axis=1)],
         lambda _: max(least, _cosine(scale, _POOR)),
         own_needs=_own_needs(appearances, scale, everybody)[rows],
+        rows=rows,
     )
     people[rows] = int(people.max(initial=-1)) + 1 + found
 
@@ -178,9 +180,14 @@ def group_means(appearances: Appearances, people: Array, groups: int) -> Array:
     """Return float32 [groups, D], unit: the mean of each group's rows, weighted as in the grouping."""
     rows = np.flatnonzero(people >= 0)
     order = rows[np.argsort(people[rows], kind="stable")]
-    starts = np.searchsorted(people[order], np.arange(groups))
-    weights = np.sqrt(appearances.weights[order]).astype(np.float32)
-    return unit(np.add.reduceat(appearances.vectors[order] * weights[:, None], starts, axis=0))
+    starts = np.searchsorted(people[order], np.arange(groups + 1))
+    means = np.empty((groups, appearances.vectors.shape[1]), np.float32)
+    for first in range(0, groups, _CHUNK // 8):
+        last = min(first + _CHUNK // 8, groups)
+        some = order[starts[first] : starts[last]]
+        part = appearances.vectors[some] * np.sqrt(appearances.weights[some]).astype(np.float32)[:, None]
+        means[first:last] = unit(np.add.reduceat(part, starts[first:last] - starts[first], axis=0))
+    return means
 
 
 def _enemies(conflicts: Array, of: Array) -> dict[int, list[int]]:

@@ -26,6 +26,7 @@ def link(
     *,
     own_needs: Array | None = None,
     groups: Array | None = None,
+    rows: Array | None = None,
     pairs: Callable[..., tuple[Array, Array, Array]] = similar_pairs,
 ) -> Array:
     """Group vectors that are similar enough on average.
@@ -37,31 +38,28 @@ def link(
 
     Parameters
     ----------
-    vectors: float32 [N, D], unit length.
+    vectors: float32 [N, D], unit length, or averages of such.
     weights: float [N], above 0.
     conflicts: int64 [C, 2], rows that are never in one group.
     need: from the number of groups that there are to the least similarity at which two of them are one; it may grow
     with the number.
     own_needs: float32 [N], what a row needs at least; a group needs the weighted average of its rows'. None: nothing.
     groups: int64 [N], rows of one number start as one group; None: each row is one.
+    rows: int64 [N], which rows of ``vectors`` are meant, so that millions need not be copied to choose some; None: all.
     pairs: finds the candidates; see :func:`similar_pairs`.
 
     Returns int64 [N]: the group of each row, counted from 0 in order of the first row.
     """
-    if not len(vectors):
+    chosen = np.arange(len(vectors)) if rows is None else rows
+    if not len(chosen):
         return np.zeros(0, np.int64)
-    start = np.arange(len(vectors)) if groups is None else groups
+    start = np.arange(len(chosen)) if groups is None else groups
     _, label = np.unique(start, return_inverse=True)
     count = int(label.max()) + 1
     weighted = np.asarray(weights, np.float32)
-    if count == len(vectors) and (label[:-1] < label[1:]).all():
-        # Each row is a group, in order; millions of vectors are not copied more often than they have to be.
-        sums, total = vectors * weighted[:, None], weighted.copy()
-    else:
-        sums, total = _totals(vectors, weighted, label, count)
-    own = np.full(len(vectors), -1, np.float32) if own_needs is None else np.asarray(own_needs, np.float32)
+    sums, total = _totals(vectors, chosen, weighted, label, count)
+    own = np.full(len(chosen), -1, np.float32) if own_needs is None else np.asarray(own_needs, np.float32)
     needs = np.bincount(label, weights=own * weighted, minlength=count).astype(np.float32)
-    del vectors
     enemies = label[conflicts.reshape(-1, 2)]
     search = 0
     while True:
@@ -82,11 +80,18 @@ def link(
     return _in_order(label)
 
 
-def _totals(vectors: Array, weights: Array, label: Array, count: int) -> tuple[Array, Array]:
+def _totals(vectors: Array, chosen: Array, weights: Array, label: Array, count: int) -> tuple[Array, Array]:
+    """Return the weighted sums of the groups, float32 [count, D], and their weights; one copy of the vectors is made."""
     order = np.argsort(label, kind="stable")
-    starts = np.searchsorted(label[order], np.arange(count))
-    sums = np.add.reduceat(vectors[order] * weights[order, None], starts, axis=0)
-    return sums, np.add.reduceat(weights[order], starts)
+    starts = np.searchsorted(label[order], np.arange(count + 1))
+    sums = np.empty((count, vectors.shape[1]), np.float32)
+    for first in range(0, count, _CHUNK):
+        last = min(first + _CHUNK, count)
+        rows = order[starts[first] : starts[last]]
+        part = vectors[chosen[rows]]
+        part *= weights[rows, None]
+        sums[first:last] = np.add.reduceat(part, starts[first:last] - starts[first], axis=0)
+    return sums, np.add.reduceat(weights[order], starts[:-1])
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ _LIST_SIZE = 512
 """Vectors of a list of the partition, on average; large lists make matrix products fast, small ones make them few."""
 _SAMPLE, _ROUNDS = 32, 5
 """Vectors per list that the partition is learnt from, and how often its centres are moved."""
-_HELD = 24_000_000
+_HELD = 12_000_000
 """Pairs that are held before each vector's list is cut to its best ones."""
 
 
@@ -71,23 +71,27 @@ class _Found:
         """Compare all ``rows`` with all ``columns``."""
         if not len(rows) or not len(columns):
             return
-        block = vectors[rows] @ vectors[columns].T
+        one, other = vectors[rows], vectors[columns]
         if self._scale is not None:
-            block *= self._scale[rows][:, None]
-            block *= self._scale[columns]
-        able = block >= least
-        able &= rows[:, None] != columns[None]
-        crowded = np.flatnonzero(able.sum(axis=1) > self._most)
-        if len(crowded):
-            # Only the nearest of a vector that has many.
-            values = np.where(able[crowded], block[crowded], -np.inf)
-            bound = np.partition(values, -self._most, axis=1)[:, -self._most]
-            able[crowded] &= values >= bound[:, None]
-        one, other = np.nonzero(able)
-        if not len(one):
+            one *= self._scale[rows][:, None]
+            other *= self._scale[columns][:, None]
+        block = one @ other.T
+        # Places in the flat block: far cheaper than rows and columns of a table that is nearly all below.
+        able = np.flatnonzero(block.ravel() >= least)
+        if not len(able):
             return
-        self._parts.append((rows[one], columns[other], block[one, other].astype(np.float32)))
-        self._held += len(one)
+        value, row, column = block.ravel()[able], able // len(columns), able % len(columns)
+        keep = rows[row] != columns[column]
+        row, column, value = row[keep], column[keep], value[keep]
+        many = np.bincount(row, minlength=len(rows))
+        if many.max(initial=0) > self._most:
+            # Only the nearest of a vector that has many.
+            keep = (many[row] <= self._most) | (_rank(row, value) < self._most)
+            row, column, value = row[keep], column[keep], value[keep]
+        if not len(row):
+            return
+        self._parts.append((rows[row], columns[column], value))
+        self._held += len(row)
         if self._held > _HELD:
             self._parts = [self._cut()]
             self._held = 2 * len(self._parts[0][0]) // 3
