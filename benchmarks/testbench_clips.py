@@ -11,40 +11,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.testbench import Actor, Backdrop, Key, Portrait, Scene, film
+from benchmarks.testbench import Actor, Array, Backdrop, Key, Portrait, Scene, film
+from benchmarks.testbench_scenes import backdrop, boulevard, corridor, looks, one_of
 
 Random = np.random.Generator
-
-
-def backdrop(rng: Random, width: int, height: int, *, darkness: float = 1.0) -> Backdrop:
-    """Return a made-up wall with large shapes: nothing that looks like a face."""
-    image = cv2.resize(rng.integers(40, 200, (4, 6, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
-    for _ in range(25):
-        at = rng.integers(0, [width, height])
-        extent = rng.integers(width // 40, width // 6, 2)
-        colour = rng.integers(30, 220, 3).tolist()
-        cv2.rectangle(image, at.tolist(), (at + extent).tolist(), colour, -1 if rng.random() < 0.6 else 3)
-    return Backdrop((cv2.GaussianBlur(image, (0, 0), 2) * darkness).astype(np.uint8))
-
-
-def _looks(rng: Random) -> dict[str, object]:
-    """Return how a person looks in a scene: light, pose and sharpness."""
-    gain = float(rng.uniform(0.6, 1.25))
-    blur = float(rng.uniform(0.01, 0.03)) if rng.random() < 0.25 else 0.0
-    return {
-        "mirrored": bool(rng.random() < 0.4),
-        "nod": float(rng.uniform(0, 12)),
-        "turn": float(rng.uniform(0, 0.25)),
-        "gain": (gain, gain * float(rng.uniform(0.7, 1.2))),
-        "blur": (0.0, blur) if rng.random() < 0.5 else (blur, 0.0),
-        "phase": float(rng.random()),
-    }
 
 
 def street(
@@ -66,7 +43,7 @@ def street(
         keys = tuple(
             Key(start + float(t), begin + speed * float(t), float(y), size) for t, y in zip(times, heights, strict=True)
         )
-        actors.append(Actor(_one(people[name], rng), keys, depth=-size, **_looks(rng)))  # type: ignore[arg-type]
+        actors.append(Actor(one_of(people[name], rng), keys, depth=-size, **looks(rng)))  # type: ignore[arg-type]
     return [Scene(length, backdrop(rng, width, height), tuple(actors))]
 
 
@@ -92,7 +69,7 @@ def talk(
                 Key(float(t), x + float(d[0]), y + float(d[1]), size * float(g))
                 for t, d, g in zip(np.linspace(0, length, 4), drift, grow, strict=True)
             )
-            actors.append(Actor(_one(people[str(name)], rng), keys, depth=float(place), **_looks(rng)))  # type: ignore[arg-type]
+            actors.append(Actor(one_of(people[str(name)], rng), keys, depth=float(place), **looks(rng)))  # type: ignore[arg-type]
         # A jump cut stays in its set; pictures that are mixed are of two sets.
         enter = str(rng.choice(["cut", "cut", "cut", "dissolve", "fade"]))
         if enter != "cut" or rng.random() < 0.8:
@@ -116,7 +93,7 @@ def crossing(people: dict[str, list[Portrait]], rng: Random, width: int, height:
                 Key(float(t), width / 2 + sign * float(s), y + float(rng.normal(0, 0.05 * size)), size)
                 for t, s in zip(times, swing, strict=True)
             )
-            pair.append(Actor(_one(people[name], rng), keys, depth=depth, **_looks(rng)))  # type: ignore[arg-type]
+            pair.append(Actor(one_of(people[name], rng), keys, depth=depth, **looks(rng)))  # type: ignore[arg-type]
         scenes.append(Scene(90, backdrop(rng, width, height), tuple(pair)))
     return scenes
 
@@ -136,11 +113,14 @@ def pan(photos: Sequence[Backdrop], rng: Random, width: int, height: int, *, len
     return scenes
 
 
-def _one(portraits: list[Portrait], rng: Random) -> Portrait:
-    return portraits[int(rng.integers(len(portraits)))]
-
-
-KINDS: dict[str, Callable[..., list[Scene]]] = {"street": street, "talk": talk, "crossing": crossing}
+KINDS: dict[str, Callable[..., list[Scene]]] = {
+    "street": street,
+    "talk": talk,
+    "crossing": crossing,
+    "boulevard": boulevard,
+    "corridor": corridor,
+}
+"""Makers of clips from portraits; ``pan`` and ``album`` take group photos."""
 
 
 def portraits_of(photos: Path) -> dict[str, list[Portrait]]:
@@ -151,7 +131,7 @@ def portraits_of(photos: Path) -> dict[str, list[Portrait]]:
     people: dict[str, list[Portrait]] = {}
     with Tools(Options()) as tools:
         for path in sorted(photos.glob("*/*")):
-            image = cv2.imread(str(path))
+            image = cv2.imread(str(path)) if path.parent.name != "groups" else None
             if image is None:
                 continue
             (faces,) = tools.detector.detect([image])
@@ -160,6 +140,41 @@ def portraits_of(photos: Path) -> dict[str, list[Portrait]]:
                 box = tuple(faces.boxes[int(sides.prod(axis=1).argmax())].tolist())
                 people.setdefault(path.parent.name, []).append(Portrait(path.parent.name, image, box))
     return people
+
+
+def group_photos(photos: Path) -> list[Backdrop]:
+    """Return the pictures of a directory beside which a table of the same name says who is where: x1, y1, x2, y2,
+    person."""
+    found = []
+    for path in sorted(photos.glob("*.csv")):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        faces = tuple((row["person"], tuple(float(row[side]) for side in ("x1", "y1", "x2", "y2"))) for row in rows)
+        for picture in sorted(photos.glob(f"{path.stem}.*")):
+            image = cv2.imread(str(picture)) if picture.suffix != ".csv" else None
+            if image is not None:
+                found.append(Backdrop(image, faces))  # type: ignore[arg-type]
+    return found
+
+
+def write_clip(
+    scenes: Sequence[Scene], video: Path, truth: Path, width: int, height: int, *, rate: float = 1.0, seed: int = 0
+) -> None:
+    """Write a clip of 30 frames per second at rate 1, and who is where in it."""
+    from facesearch_trt.graph.encode import write_video
+
+    with truth.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["frame_num", "x1", "y1", "x2", "y2", "person"])
+
+        def pictures() -> Iterator[Array]:
+            for shown in film(scenes, width, height, rate=rate, seed=seed):
+                rows.writerows(
+                    [shown.frame_num, *(round(value, 2) for value in box), who] for box, who in shown.faces if who
+                )
+                yield shown.image
+
+        write_video(video, pictures(), Fraction(30 * rate).limit_denominator(1000))
 
 
 def main() -> None:
@@ -176,14 +191,8 @@ def main() -> None:
     scenes = KINDS[args.kind](people, np.random.default_rng(args.seed), args.width, args.height)
     args.out.mkdir(parents=True, exist_ok=True)
     name = args.out / f"{args.kind}{args.seed}"
-    video = cv2.VideoWriter(f"{name}.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 30 * args.rate, (args.width, args.height))
-    with Path(f"{name}.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["frame_num", "x1", "y1", "x2", "y2", "person"])
-        for shown in film(scenes, args.width, args.height, rate=args.rate, seed=args.seed):
-            video.write(shown.image)
-            rows.writerows([shown.frame_num, *(round(value, 2) for value in box), who] for box, who in shown.faces)
-    video.release()
+    video, truth = Path(f"{name}.mp4"), Path(f"{name}.csv")
+    write_clip(scenes, video, truth, args.width, args.height, rate=args.rate, seed=args.seed)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from .models.entries import EmbedderEntry, FileSource, PypiSource
 from .people_files import write_whole
 from .types import Array
 
-__all__ = ["Calibration", "calibrate", "curve_picture", "far_bound", "write_thresholds"]
+__all__ = ["Calibration", "calibrate", "calibrate_pairs", "curve_picture", "far_bound", "write_thresholds"]
 
 _LEAST_PEOPLE = 3
 _STRICT_STEP = 0.002
@@ -31,6 +31,7 @@ class Calibration:
 
     people: int
     photos: int
+    """Photos, or people of clips where corrections were taken."""
     similarity: float
     """Threshold at which at most the wanted share of strangers' pairs is accepted."""
     similarity_strict: float
@@ -68,9 +69,32 @@ def calibrate(vectors: Array, people: Sequence[str], wanted_far: float) -> Calib
     one, other = np.triu_indices(len(label), 1)
     cosines = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float32)
     is_same = label[one] == label[other]
-    same, strangers = np.sort(cosines[is_same]), np.sort(cosines[~is_same])
+    same, strangers = cosines[is_same], cosines[~is_same]
     if not len(same):
         raise InputError("nobody has two photos", asked="two photos of a person, better five", found="one each")
+    return calibrate_pairs(same, strangers, wanted_far, people=len(names), photos=len(label))
+
+
+def calibrate_pairs(same: Array, strangers: Array, wanted_far: float, *, people: int, photos: int) -> Calibration:
+    """Return the thresholds for a wanted false-accept rate, from the cosines of pairs.
+
+    Parameters
+    ----------
+    same, strangers: float32 [S] and [T], of pairs of one person and of two.
+    wanted_far: share of strangers' pairs that may be accepted, above 0 and below 1.
+    people, photos: how many the pairs are made of.
+
+    Raises OptionError for a rate out of range, InputError where there are no pairs of a kind.
+    """
+    if not 0 < wanted_far < 1:
+        raise OptionError("the false-accept rate is out of range", asked=wanted_far, found="it takes 0 to 1")
+    if not len(same) or not len(strangers):
+        raise InputError(
+            "too few pairs to calibrate",
+            asked="pairs of one person and pairs of two",
+            found=f"{len(same)} and {len(strangers)}",
+        )
+    same, strangers = np.sort(same), np.sort(strangers)
     allowed = math.floor(wanted_far * len(strangers))
     # Just above the first pair that is one too many.
     limit = float(strangers[len(strangers) - 1 - allowed])
@@ -87,16 +111,16 @@ def calibrate(vectors: Array, people: Sequence[str], wanted_far: float) -> Calib
         )
     elif bound > 2 * wanted_far:
         warnings.append(f"the true false-accept rate may be up to {bound:.2g}; more photos of more people narrow that")
-    if len(names) < 20:
+    if people < 20:
         warnings.append(
-            f"only {len(names)} people: pairs of so few are not independent, so the intervals are wider than they say"
+            f"only {people} people: pairs of so few are not independent, so the intervals are wider than they say"
         )
     frr, frr_strict = float(np.mean(same < similarity)), float(np.mean(same < strict))
     if frr > 0.2:
         warnings.append(f"at this threshold {frr:.0%} of the pairs of one person are not recognised")
     far = accepted / len(strangers)
     return Calibration(
-        len(names), len(label), similarity, strict, far, bound, frr, frr_strict, strangers, same, tuple(warnings)
+        people, photos, similarity, strict, far, bound, frr, frr_strict, strangers, same, tuple(warnings)
     )
 
 

@@ -1,4 +1,4 @@
-"""``facesearch calibrate``: the similarity thresholds of an embedder from labelled photos."""
+"""``facesearch calibrate``: the similarity thresholds of an embedder, from labelled photos or from corrections."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import cv2
 
-from ..calibration import Calibration, calibrate, curve_picture, write_thresholds
-from ..errors import OptionError
+from ..calibration import Calibration, calibrate, calibrate_pairs, curve_picture, write_thresholds
+from ..corrected_pairs import corrected_pairs
+from ..errors import IdentityError, InputError, OptionError
 from ..gallery import Photo, embed_photos, photos_by_person
+from ..models.entries import EmbedderEntry
 from ..people_files import write_whole
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
@@ -38,12 +40,22 @@ def register(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser(
         "calibrate",
-        help="find the similarity threshold of an embedder from labelled photos",
+        help="find the similarity threshold of an embedder from labelled photos or from corrections",
         description="Find the similarity threshold at which the wanted share of pairs of strangers is accepted. With"
         " --models-file it is written there, and is used whenever that file is given.",
     )
     parser.add_argument(
-        "photos", type=Path, metavar="PHOTOS_DIR", help="a sub-directory of photos per person, one face in each photo"
+        "photos",
+        type=Path,
+        nargs="?",
+        metavar="PHOTOS_DIR",
+        help="a sub-directory of photos per person, one face in each photo",
+    )
+    parser.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="ROOT",
+        help="instead of photos: the people of this directory who were named, merged or split by hand",
     )
     parser.add_argument("--far", type=float, default=0.001, metavar="RATE", help="wanted false-accept rate [0.001]")
     parser.add_argument(
@@ -67,13 +79,15 @@ def _calibrate(args: argparse.Namespace) -> int:
         raise OptionError("the curve is drawn as PNG", asked=args.curve, remedy="Give a name that ends in .png.")
     if not 0 < args.far < 1:
         raise OptionError("the false-accept rate is out of range", asked=args.far, found="it takes 0 to 1")
-    with Tools(options_from(args)) as tools:
-        photos = list(embed_photos(photos_by_person(args.photos), tools))
-        entry = tools.embedder_entry
-    good = [photo for photo in photos if photo.vector is not None]
-    bad = [photo for photo in photos if photo.vector is None]
-    result = _result(good, args.far)
-    title = f"{entry.name}: {result.people} people, {result.photos} photos"
+    if (args.photos is None) == (args.corrections is None):
+        raise OptionError(
+            "calibrating takes photos or corrections",
+            found="both" if args.photos else "neither",
+            remedy="Use: facesearch calibrate PHOTOS_DIR, or facesearch calibrate --corrections ROOT",
+        )
+    result, entry, bad = _of_photos(args) if args.photos else _of_corrections(args)
+    unit = "photos" if args.photos else "people of clips"
+    title = f"{entry.name}: {result.people} people, {result.photos} {unit}"
     drawn, png = cv2.imencode(".png", curve_picture(result, title))
     assert drawn
     write_whole(args.curve.absolute(), png.tobytes())
@@ -100,6 +114,42 @@ def _calibrate(args: argparse.Namespace) -> int:
     else:
         print(f"stored in {models_file}; use it with --models-file {models_file}")
     return 0
+
+
+def _of_photos(args: argparse.Namespace) -> tuple[Calibration, EmbedderEntry, list[Photo]]:
+    with Tools(options_from(args)) as tools:
+        photos = list(embed_photos(photos_by_person(args.photos), tools))
+        entry = tools.embedder_entry
+    good = [photo for photo in photos if photo.vector is not None]
+    return _result(good, args.far), entry, [photo for photo in photos if photo.vector is None]
+
+
+def _of_corrections(args: argparse.Namespace) -> tuple[Calibration, EmbedderEntry, list[Photo]]:
+    if not args.corrections.is_dir():
+        raise InputError("is not a directory", where=args.corrections, remedy="Give the directory that was processed.")
+    pairs = corrected_pairs(args.corrections)
+    with Tools(options_from(args)) as tools:
+        # The pack is what a run would use; what the clips were embedded with is what can be calibrated.
+        if args.option_embedder not in (None, pairs.model) or pairs.model not in tools.catalogue.models:
+            raise IdentityError(
+                "the clips were embedded with another model",
+                where=args.corrections,
+                asked=args.option_embedder or "a model of the catalogue",
+                found=pairs.model,
+                remedy="Leave --embedder away, or give the --models-file that has the model.",
+            )
+        entry = tools.catalogue.embedder(pairs.model)
+    if not len(pairs.same) or not len(pairs.strangers):
+        raise InputError(
+            "the corrections make too few pairs",
+            where=args.corrections,
+            asked="a person in two clips, and two people",
+            found=f"{pairs.people} corrected people in {pairs.faces} places: {len(pairs.same)} pairs of one person,"
+            f" {len(pairs.strangers)} of two",
+            remedy=f"Name more people who are in several clips: facesearch people name {args.corrections} ID NAME",
+        )
+    result = calibrate_pairs(pairs.same, pairs.strangers, args.far, people=pairs.people, photos=pairs.faces)
+    return result, entry, []
 
 
 def _result(photos: list[Photo], far: float) -> Calibration:
