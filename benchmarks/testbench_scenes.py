@@ -119,7 +119,7 @@ def _nearing(rng: Random, wide: int, height: int, start: float, length: int) -> 
 def _as_seen(keys: tuple[Key, ...], camera: tuple[Key, ...]) -> tuple[Key, ...]:
     """Return a path over the backdrop as it is in the frame of a camera that pans."""
     seen = []
-    for time in np.arange(keys[0].time, keys[-1].time, _STEP).tolist() + [keys[-1].time]:
+    for time in [*np.arange(keys[0].time, keys[-1].time, _STEP).tolist(), keys[-1].time]:
         x, y, size = at(keys, time)
         seen.append(Key(time, x - at(camera, time)[0], y, size))
     return tuple(seen)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ from .types import Array
 __all__ = ["PeopleSummary", "known_people", "resolve", "seen_together", "update_people"]
 
 _log = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 """Changes when the same clips give other people."""
 
 
@@ -203,7 +203,7 @@ def _group(
     rows, before = _appearances(clips), _ids_before(root, clips, old, similarities[1])
     into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
     together, conflicts, denied_rows = decided_rows(clips, before, decisions, into)
-    rows = Appearances(rows.vectors, rows.weights, rows.trusted, np.concatenate([rows.conflicts, conflicts]))
+    rows = replace(rows, conflicts=np.concatenate([rows.conflicts, conflicts]))
     groups = people_of_all_clips(rows, *similarities, together=together)
     count = int(groups.max(initial=-1)) + 1
     means = group_means(rows, groups, count) if count else np.zeros((0, 1), np.float32)
@@ -245,6 +245,7 @@ def _appearances(clips: Sequence[ClipPeople]) -> Appearances:
         np.concatenate([clip.weights for clip in some]),
         np.concatenate([clip.trusted for clip in some]),
         np.concatenate([clip.conflicts + start for clip, start in zip(some, starts[:-1].tolist(), strict=True)]),
+        np.repeat(np.arange(len(some)), np.diff(starts)),
     )
 
 

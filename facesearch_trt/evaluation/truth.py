@@ -62,6 +62,8 @@ def read_sightings(path: Path, column: str) -> Sightings:
             where=path,
             asked=", ".join(missing),
             found=", ".join(reader.fieldnames or []) or "none",
+            remedy="A truth takes frame_num, x1, y1, x2, y2, person; a clip's own table is made again by"
+            " run_pipeline.py --force.",
         )
     return _sightings(_csv_rows(path, reader, column))
 

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ..types import Array
+from .cohort import strangers_likeness
 from .linkage import link
 from .neighbours import similar_pairs
 from .scale import SimilarityScale, unit
@@ -30,6 +31,11 @@ _STRANGER_MARGIN = 0.15
 """How much more alike than a known stranger somebody has to be."""
 _GHOST = 1.7
 """Evidence above which a stranger says nothing of how alike strangers look."""
+_COHORT_SHARE, _COHORT_MARGIN = 0.9, 0.0
+"""Two people have to be more alike than nine in ten of the strangers that each of them looks most like, and by how much
+(evidence). Measured on bench clips with two embedders: without it strangers in a poor light are grouped."""
+_SOLID = 3.0
+"""Weight from which somebody is surely a person: some four good faces."""
 _CHUNK = 65_536
 """Pairs whose similarity is computed at once."""
 _PHOTO_DEVIATIONS = 3.09
@@ -48,6 +54,8 @@ class Appearances:
     """bool [N]: whether there is a face that can be trusted."""
     conflicts: Array
     """int64 [C, 2]: pairs of rows that are two people, because they were seen in one frame."""
+    clips: Array | None = None
+    """int64 [N]: the clip of each row, where it is known."""
 
 
 def similarity_needed(groups: int, similarity: float, similarity_strict: float) -> float:
@@ -96,7 +104,9 @@ def people_of_all_clips(
         np.sqrt(appearances.weights[rows]),
         pairs[(pairs >= 0).all(axis=1)],
         lambda groups: similarity_needed(groups, similarity, similarity_strict),
-        own_needs=_own_needs(appearances, scale, appearances.trusted)[rows],
+        own_needs=np.maximum(_own_needs(appearances, scale, appearances.trusted), _cohort_needs(appearances, scale))[
+            rows
+        ],
         groups=start[rows],
         rows=rows,
     )
@@ -126,6 +136,16 @@ def _own_needs(appearances: Appearances, scale: SimilarityScale, among: Array) -
         np.maximum.at(needs, one, need.astype(np.float32))
         np.maximum.at(needs, other, need.astype(np.float32))
     return np.minimum(needs, np.float32(_cosine(scale, _MOST)))
+
+
+def _cohort_needs(appearances: Appearances, scale: SimilarityScale) -> Array:
+    """Return float32 [N]: a row has to be more like others than strangers are like it, who need not be seen with it."""
+    if appearances.clips is None:
+        return np.full(len(appearances.vectors), -1, np.float32)
+    solid = appearances.trusted & (appearances.weights >= _SOLID)
+    likeness = strangers_likeness(appearances.vectors, appearances.clips, solid, _COHORT_SHARE)
+    needs = np.where(likeness > -1, likeness + _COHORT_MARGIN * (scale.same - scale.strangers), -1)
+    return np.minimum(needs, _cosine(scale, _MOST)).astype(np.float32)
 
 
 def _attach(

@@ -1,4 +1,7 @@
-"""Average-linkage clustering of weighted vectors under cannot-link constraints, without an n² matrix."""
+"""Average-linkage clustering of weighted vectors under cannot-link constraints, one merge after the other.
+
+Slow and plain: what ``linkage.py``, which the program uses, is measured against.
+"""
 
 from __future__ import annotations
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from ..types import Array
-from .cluster import agglomerate
 from .deep_sort import TrackerSettings
 from .describe import TrackDescription
+from .linkage import link
+from .neighbours import similar_pairs
 from .scale import SimilarityScale, unit
 from .stitch import stitch
 
@@ -34,6 +36,8 @@ _POOR = 1.7
 """Evidence from which two tracks without a trusted face are one person."""
 _MARGIN = 0.25
 """How much nearer that somebody has to be than the next person."""
+_NEIGHBOURS = 256
+"""The nearest of a track that are looked at; many of them may be seen beside it, in a crowd."""
 
 
 def people_of_clip(
@@ -75,11 +79,16 @@ def _group(groups: _Groups, some: list[int], least: float = -1.0) -> None:
     if not some:
         return
     place = {group: row for row, group in enumerate(some)}
-    found = agglomerate(
+    needs = np.array([max(groups.need(group), least) for group in some], np.float32)
+    pairs = [(place[a], place[b]) for a, b in groups.enemies() if a in place and b in place]
+    lowest = float(needs.min())
+    found = link(
         np.stack([groups.vector(group) for group in some]),
         np.array([groups.weight(group) for group in some]),
-        np.array([max(groups.need(group), least) for group in some]),
-        [(place[a], place[b]) for a, b in groups.enemies() if a in place and b in place],
+        np.array(pairs, np.int64).reshape(-1, 2),
+        lambda _: lowest,
+        own_needs=needs,
+        pairs=partial(similar_pairs, most=_NEIGHBOURS),
     )
     leader: dict[int, int] = {}
     for group, number in zip(some, found.tolist(), strict=True):

@@ -284,6 +284,40 @@ def test_what_too_few_photos_cannot_show() -> None:
         calibrate(np.eye(4, dtype=np.float32), ["a", "b", "c", "d"], 0.01)
 
 
+@pytest.mark.parametrize(("column", "remedy"), [("x1", "frames_to_faces.py"), ("face_id", "face_to_faceid.py")])
+def test_an_edited_faces_table_without_a_column(
+    root: Path, tmp_path: Path, column: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, before = root / "a.pipeline" / "faces.csv", read_people_table(root)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in rows[0] if name != column], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    capsys.readouterr()
+    assert main(["people", str(root)]) == 1
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if "FAILED" in line]
+    assert str(table) in line
+    assert f"column '{column}' is missing" in line
+    assert remedy in line
+    assert "--force" in line
+    # The other clip's people stay who they were.
+    assert read_people_table(root)["b", 0] == before["b", 0]
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    (truth / "a.csv").write_text("frame_num,x1,y1,x2,y2,person\n0,10,10,90,90,ann\n")
+    assert main(["eval", "--truth", str(truth), str(root)]) == 1
+    line = error(capsys)
+    assert str(table) in line
+    assert f"asked for {column}" in line
+    assert "run_pipeline.py --force" in line
+    if column != "face_id":
+        assert main(["identity", "--input_directory", str(root / "a.pipeline"), "--force"]) == 1
+        assert f"column '{column}' is missing" in capsys.readouterr().out
+
+
 def test_people_table_is_what_other_programs_read(root: Path) -> None:
     with (root / "people.csv").open(newline="") as file:
         assert next(csv.reader(file)) == ["clip", "face_id", "person_id", "similarity"]

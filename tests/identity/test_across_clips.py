@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from facesearch_trt.evaluation.grouping import agreement
 from facesearch_trt.identity import linkage, neighbours
 from facesearch_trt.identity.across_clips import Appearances, people_of_all_clips, similarity_needed
 from facesearch_trt.identity.cluster import agglomerate
+from facesearch_trt.identity.cohort import strangers_likeness
 from facesearch_trt.identity.linkage import link
 from facesearch_trt.identity.neighbours import similar_pairs
 from facesearch_trt.identity.persons import carry_ids, match_rows
@@ -158,3 +161,57 @@ def test_rows_of_a_clip_that_was_done_again() -> None:
     vectors, _ = made(3, 1)
     other, _ = made(1, 1, seed=9)
     assert match_rows(vectors, np.concatenate([vectors[[2, 0]], other]), 0.5).tolist() == [2, 0, -1]
+
+
+def dark_clips(clips: int, people: int, *, shared: float, seed: int = 0):
+    """Everybody in every clip; all vectors share a direction, as faces in a poor light do."""
+    random = np.random.default_rng(seed)
+    light = unit(random.standard_normal(DIMENSION))
+    centres = unit(random.standard_normal((people, DIMENSION)))
+    who = np.tile(np.arange(people), clips)
+    noise = unit(random.standard_normal((len(who), DIMENSION)))
+    own = 0.75 * (1 - shared)
+    rest = 1 - shared - own
+    vectors = unit(np.sqrt(shared) * light + np.sqrt(own) * centres[who] + np.sqrt(rest) * noise)
+    return vectors.astype(np.float32), who, np.repeat(np.arange(clips), people)
+
+
+def test_people_in_one_poor_light_are_told_apart_by_how_alike_strangers_look_there() -> None:
+    vectors, who, clips = dark_clips(8, 6, shared=0.36)
+    trusted, weights = np.ones(len(who), bool), np.full(len(who), 9.0)
+    plain = Appearances(vectors, weights, trusted, NOTHING)
+    together = people_of_all_clips(plain, SIMILARITY, STRICT)
+    assert len(set(together.tolist())) < 6
+    apart = people_of_all_clips(replace(plain, clips=clips), SIMILARITY, STRICT)
+    assert agreement(apart.tolist(), who.tolist()) == 1.0
+    order = np.random.default_rng(1).permutation(len(who))
+    shuffled = Appearances(
+        vectors[order], weights, trusted, NOTHING, np.random.default_rng(2).permutation(8)[clips[order]]
+    )
+    again = people_of_all_clips(shuffled, SIMILARITY, STRICT)
+    assert agreement(again.tolist(), apart[order].tolist()) == 1.0
+
+
+def test_strangers_are_the_second_most_alike_of_another_clip_and_all_others_of_ones_own() -> None:
+    vectors, _, clips = dark_clips(5, 4, shared=0.0)
+    found = strangers_likeness(vectors, clips, np.ones(20, bool), 1.0)
+    table = vectors @ vectors.T
+    for row in range(20):
+        best = []
+        for clip in range(5):
+            values = sorted(float(table[row, other]) for other in np.flatnonzero(clips == clip) if other != row)
+            best.append(values[-1] if clips[row] == clip else values[-2])
+        assert found[row] == pytest.approx(max(best), abs=1e-5)
+    # Pieces of people are no strangers, and few clips say nothing.
+    assert (strangers_likeness(vectors, clips, clips < 3, 1.0) == -1).all()
+    assert (strangers_likeness(vectors, clips, np.zeros(20, bool), 1.0) == -1).all()
+
+
+def test_of_many_clips_the_same_strangers_are_taken_in_any_order() -> None:
+    vectors, _, clips = dark_clips(90, 4, shared=0.2)
+    solid = np.ones(len(vectors), bool)
+    found = strangers_likeness(vectors, clips, solid, 0.9)
+    order = np.random.default_rng(3).permutation(len(vectors))
+    names = np.random.default_rng(4).permutation(90)
+    again = strangers_likeness(vectors[order], names[clips[order]], solid, 0.9)
+    np.testing.assert_allclose(again, found[order], atol=1e-5)
