@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -27,6 +28,8 @@ _OF_THE_RUN = frozenset(
     {"force", "report", "threads", "stall_timeout_s", "clips_at_once", "isolate", "ray_cpus", "ray_gpu_share"}
 )
 """Options that say nothing of the results."""
+_WORTH_TELLING_S = 10.0
+_log = logging.getLogger(__name__)
 
 
 class Pass:
@@ -159,7 +162,21 @@ class Pass:
             choice = tools.backend_choice
             record.backend, record.precision, record.backend_why = choice.name, choice.precision, choice.why
         self._writer.commit()
+        self._tell_of_a_slow_disk()
         return self._outcome("done" if record.damage is None else "damaged", record.damage or "")
+
+    def _tell_of_a_slow_disk(self) -> None:
+        """Say so where the pass spent most of its time waiting for its results to be written."""
+        seconds = self._stopwatch.seconds()
+        whole = sum(seconds.values())
+        writing = sum(share for stage, share in seconds.items() if stage.startswith("write_"))
+        if whole > _WORTH_TELLING_S and writing > whole / 2:
+            _log.warning(
+                "%s: %.0f of %.0f s went into waiting for results to be written; a quicker disk, --frames faces or --frames none helps",
+                self.clip.name,
+                writing,
+                whole,
+            )
 
     def _outcome(self, state: Literal["done", "damaged"], message: str) -> Outcome:
         record = self.store.record()

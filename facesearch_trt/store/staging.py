@@ -102,7 +102,11 @@ class Staging:
             for name, record in (("before", before), ("after", after)):
                 records[name] = self.new.parent / f"{name}.json"
                 write_durably(records[name], record.to_json().encode())
+            had_record = (self.directory / RECORD_FILE).exists()
             records["before"].rename(self.directory / RECORD_FILE)
+            if had_record:
+                # The disk may do what follows in any order: the old record must be gone before anything that it vouches for.
+                sync_directory(self.directory)
             for path in old():
                 _remove(path)
             _move_tree(self.new, self.directory)
