@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.stopwatch import Stopwatch
 from facesearch_trt.store.clip import ClipStore
 
 from .clips import QUICK, make_clips, results
@@ -173,14 +174,16 @@ def test_a_slow_disk_is_named(
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.1)
+        time.sleep(0.02)
         write(path, data)
         with lock:
             now -= 1
 
     monkeypatch.setattr(pictures, "write_bytes", slowly)
-    monkeypatch.setattr("facesearch_trt.passing._WORTH_TELLING_S", 0.0)
+    monkeypatch.setattr(
+        Stopwatch, "seconds", lambda _: {"decode": 2.0, "write_frames": 20.0, "write_faces": 1.0, "embed": 5.0}
+    )
     assert main(["run", "--input_directory", str(root / "a.mp4"), "--frames", "all", *QUICK[2:]]) == 0
-    assert "went into waiting for results to be written" in caplog.text
+    assert "a: 21 of 28 s went into waiting for results to be written" in caplog.text
     assert len(list((root / "a.pipeline").glob("frame_*.png"))) == 10
     assert most <= 8
