@@ -6,6 +6,7 @@ makes those that a directory of clips needs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -17,12 +18,14 @@ from .errors import BackendError, EngineError
 from .faces.align import Aligner
 from .faces.detect import Detector, with_chips
 from .graph.deepstream import DeepStreamGraph
-from .graph.deepstream_clip import check_elements
+from .graph.deepstream_bindings import choose_bindings
+from .graph.deepstream_clip import ClipGraph
 from .graph.deepstream_faces import FaceFinder, ReadFaces
 from .graph.deepstream_lane import LaneSettings
 from .graph.elements import is_jetson
 from .graph.nvinfer_config import DetectorEngine
-from .graph.probe import PydsReader, load_pyds
+from .graph.probe import PydsReader
+from .graph.servicemaker import ServiceMakerGraph
 from .graph.video_facts import look_into
 from .inference.build import this_machine
 from .inference.cache import EngineKey, file_sha256, find
@@ -43,9 +46,13 @@ __all__ = [
     "picture_sizes",
 ]
 
+_log = logging.getLogger(__name__)
+
 _GPU = 0
 _PUSH_TIMEOUT_US = 40_000
 """A batch that is not full, at the end of the last clips, goes on after one frame of 25 a second."""
+_OWN_PUSH_TIMEOUT_US = 4_000
+"""The same where a batch is filled from one clip only: nvstreammux then waits this long for every batch of more than one."""
 _AHEAD = 32
 """Most frames of one clip between its decoder and the rest of the chain, as many as the software graph has in work on four cores."""
 
@@ -53,8 +60,7 @@ _AHEAD = 32
 def deepstream_problem() -> BackendError | None:
     """Return why DeepStream cannot be used on this machine, None where it can."""
     try:
-        check_elements("nvv4l2decoder", "nvurisrcbin")
-        load_pyds()
+        choose_bindings()
     except BackendError as error:
         return error
     return None
@@ -102,7 +108,7 @@ def deepstream_graph(
     *,
     at_once: int,
     live: bool = False,
-) -> Iterator[DeepStreamGraph]:
+) -> Iterator[ClipGraph]:
     """Give the graph for a while.
 
     Parameters
@@ -125,27 +131,30 @@ def deepstream_graph(
             partial(with_chips, aligner=aligner),
             1 if live else options.every,
         )
-    jetson = is_jetson()
+    bindings = choose_bindings()
+    _log.info("DeepStream is read with %s: %s", bindings.name, bindings.why)
+    jetson, own_pipelines = is_jetson(), bindings.name == "pyservicemaker"
+    settings = LaneSettings(
+        batch=at_once,
+        push_timeout_us=_OWN_PUSH_TIMEOUT_US if own_pipelines else _PUSH_TIMEOUT_US,
+        stall_timeout_s=options.stall_timeout_s,
+        gpu_id=_GPU,
+        jetson=jetson,
+        unified=False,
+        live=live,
+    )
     with ExitStack() as stack:
-        # A Jetson's surfaces are mapped; those of other GPUs are fetched.
-        copies = None if jetson else stack.enter_context(closing(HostCopies(cuda_device(_GPU))))
-        yield stack.enter_context(
-            DeepStreamGraph(
-                finder=finder,
-                reader=PydsReader(jetson=jetson, download=copies),
-                at_once=at_once,
-                settings=LaneSettings(
-                    batch=at_once,
-                    push_timeout_us=_PUSH_TIMEOUT_US,
-                    stall_timeout_s=options.stall_timeout_s,
-                    gpu_id=_GPU,
-                    jetson=jetson,
-                    unified=False,
-                    live=live,
-                ),
-                ahead=_AHEAD,
-            )
-        )
+        # What pyds gives of a Jetson's surfaces is mapped; all else may lie on the device and is fetched.
+        copies = None
+        if own_pipelines or not jetson:
+            copies = stack.enter_context(closing(HostCopies(cuda_device(_GPU))))
+        graph: ClipGraph
+        if own_pipelines:
+            graph = ServiceMakerGraph(finder=finder, download=copies, at_once=at_once, settings=settings, ahead=_AHEAD)
+        else:
+            reader = PydsReader(jetson=jetson, download=copies)
+            graph = DeepStreamGraph(finder=finder, reader=reader, at_once=at_once, settings=settings, ahead=_AHEAD)
+        yield stack.enter_context(graph)
 
 
 def engines_problem(

@@ -18,7 +18,7 @@ from .errors import InputError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
-from .graph.deepstream import DeepStreamGraph
+from .graph.deepstream_clip import ClipGraph
 from .graph.images import ImageSource
 from .graph.nvcodec import NvcodecSource
 from .graph.software import SoftwareSource
@@ -109,9 +109,9 @@ class Tools:
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
         self._engines: dict[str, Engine] = {}
-        self._deepstreams: dict[bool, DeepStreamGraph] = {}
+        self._deepstreams: dict[bool, ClipGraph] = {}
         self._readers: dict[bool, PictureReader] = {}
-        self._camera_graph: DeepStreamGraph | None = None
+        self._camera_graph: ClipGraph | None = None
 
     # What the options name. Cheap: nothing is fetched or loaded.
 
@@ -288,7 +288,7 @@ class Tools:
         return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
 
     @property
-    def camera_graph(self) -> DeepStreamGraph:
+    def camera_graph(self) -> ClipGraph:
         """The DeepStream graph of the cameras, running."""
         with self._lock:
             if self._camera_graph is None:
@@ -321,7 +321,7 @@ class Tools:
             _log.warning("%s: decoded by the software graph although there is DeepStream: %s", clip.name, problem)
         return problem is None
 
-    def _deepstream(self, detect: bool) -> DeepStreamGraph:
+    def _deepstream(self, detect: bool) -> ClipGraph:
         with self._lock:
             if detect not in self._deepstreams:
                 self._deepstreams[detect] = self._stack.enter_context(

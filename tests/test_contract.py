@@ -51,6 +51,22 @@ VARIABLES = {
 """Names under which instances of pyds classes go in graph/probe.py."""
 
 
+MAKER_VARIABLES = {
+    "pipeline": "Pipeline",
+    "_pipeline": "Pipeline",
+    "batch_meta": "BatchMetadata",
+    "frame_meta": "FrameMetadata",
+    "user_meta": "TensorOutputUserMetadata",
+    "buffer": "Buffer",
+}
+"""Names under which instances of pyservicemaker's classes go in graph/servicemaker*.py."""
+
+MAKER_BEYOND = {("Pipeline", "stop")}
+"""NVIDIA's source of DeepStream 9.2 has it where the document that the contract is made from has ``deactivate``: the code
+takes what is there.
+"""
+
+
 def trees() -> Iterator[tuple[str, ast.Module]]:
     for module in MODULES:
         yield module.name, ast.parse(module.read_text(encoding="utf-8"))
@@ -67,7 +83,9 @@ def literal_keys(node: ast.expr, scope: ast.AST) -> Iterator[str]:
                 yield key.value
     elif isinstance(node, ast.Call):
         name = ast.unparse(node.func)
-        made = [part for part in ast.walk(scope) if isinstance(part, ast.FunctionDef) and part.name == name]
+        scopes = [scope, *(tree for _, tree in trees())]
+        # In this module, or else in the one that it is imported from.
+        made = next((found for one in scopes if (found := functions_named(name, one))), [])
         returned = [part.value for one in made for part in ast.walk(one) if isinstance(part, ast.Return)]
         assert returned and all(returned), f"cannot see the properties that {name} returns"
         for value in returned:
@@ -88,12 +106,26 @@ def literal_keys(node: ast.expr, scope: ast.AST) -> Iterator[str]:
             yield from literal_keys(value, scope)
 
 
+def functions_named(name: str, scope: ast.AST) -> list[ast.FunctionDef]:
+    return [part for part in ast.walk(scope) if isinstance(part, ast.FunctionDef) and part.name == name]
+
+
+def makes_element(node: ast.AST) -> bool:
+    """Whether this is ``element(factory, name, {...})`` or pyservicemaker's ``pipeline.add(factory, name, {...})``."""
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Name):
+        return node.func.id == "element"
+    return ast.unparse(node.func) == "pipeline.add" and len(node.args) == 3
+
+
 def elements_made() -> Iterator[tuple[str, str, str]]:
-    """Yield module, factory and property of every ``element(factory, name, {...})``; the property is "" for none."""
+    """Yield module, factory and property of every element that is made; the property is "" for none."""
     for module, tree in trees():
         for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "element"):
+            if not makes_element(node):
                 continue
+            assert isinstance(node, ast.Call)
             factory = node.args[0]
             if not isinstance(factory, ast.Constant):
                 continue
@@ -258,3 +290,98 @@ class TestPyds:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == f"pyds.{name}"
         ]
         assert calls and all(len(call.args) == wanted and not call.keywords for call in calls)
+
+
+class TestServiceMaker:
+    TREES = tuple(
+        ast.parse((GRAPH / f"servicemaker{part}.py").read_text(encoding="utf-8")) for part in ("", "_clip", "_batch")
+    )
+    CLASSES = CONTRACT["pyservicemaker"]["classes"]
+
+    def nodes(self) -> Iterator[ast.AST]:
+        for tree in self.TREES:
+            yield from ast.walk(tree)
+
+    def test_names_of_the_module(self) -> None:
+        (names,) = (
+            ast.literal_eval(node.value)
+            for node in self.nodes()
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_NAMES"
+        )
+        used = {
+            node.attr
+            for node in self.nodes()
+            if isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) in ("module", "self._module", "pyservicemaker")
+        }
+        assert used == set(names), "what is used is what is looked for when it is loaded"
+        assert used <= self.CLASSES.keys()
+
+    def test_properties_and_methods(self) -> None:
+        seen = set()
+        for node in self.nodes():
+            if not isinstance(node, ast.Attribute):
+                continue
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else ast.unparse(node.value)
+            if owner in MAKER_VARIABLES:
+                facts = self.CLASSES[MAKER_VARIABLES[owner]]
+                known = {
+                    *facts.get("properties", ()),
+                    *facts.get("single_pass_iterators", ()),
+                    *facts.get("methods", ()),
+                }
+                name = MAKER_VARIABLES[owner], node.attr
+                assert node.attr in known or name in MAKER_BEYOND or self.is_ours(node), name
+                seen.add(name)
+        assert {"add", "link", "attach", "start", "wait"} <= {name for one, name in seen if one == "Pipeline"}
+        assert len(seen) >= 14
+
+    def is_ours(self, node: ast.Attribute) -> bool:
+        """Whether it is a method of :class:`ClipPipeline`, whose instances the graph calls pipelines too."""
+        return ast.unparse(node.value) == "pipeline" and node.attr in ("start", "stop", "fail", "faults")
+
+    def test_what_is_asked_for_by_name(self) -> None:
+        """``getattr(pipeline, "deactivate", None)`` is seen too."""
+        asked = {
+            node.args[1].value
+            for node in self.nodes()
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "getattr"
+            and isinstance(node.args[1], ast.Constant)
+        }
+        assert asked - {"__file__"} == {"deactivate"} and "deactivate" in self.CLASSES["Pipeline"]["methods"]
+
+    def test_tensors(self) -> None:
+        (facts,) = self.CLASSES["TensorOutputUserMetadata"]["methods"].values()
+        called = {
+            node.attr
+            for node in self.nodes()
+            if isinstance(node, ast.Attribute) and "as_tensor_output()" in ast.unparse(node.value)
+        }
+        assert called - {"items"} == set(facts["returns_object_with"])
+
+    def test_overridden_methods(self) -> None:
+        overridden = {}
+        for node in self.nodes():
+            if isinstance(node, ast.ClassDef) and node.bases and ast.unparse(node.bases[0]).startswith("module."):
+                base = ast.unparse(node.bases[0]).removeprefix("module.")
+                for method in node.body:
+                    assert isinstance(method, ast.FunctionDef)
+                    overridden[base] = {method.name: [argument.arg for argument in method.args.args[1:]]}
+        assert overridden == {
+            name: self.CLASSES[name]["override"] for name in ("BufferOperator", "BatchMetadataOperator")
+        }
+
+    def test_pads(self) -> None:
+        """Pads that links name are pads of some element of the contract."""
+        pads = {pad for element in CONTRACT["elements"].values() for pad in element["pads"]}
+        named = {
+            pad.value
+            for node in self.nodes()
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "pipeline.link"
+            and isinstance(node.args[-1], ast.Tuple)
+            for pad in node.args[-1].elts
+            if isinstance(pad, ast.Constant) and pad.value
+        }
+        assert named == {"vsrc_%u", "sink_%u"} and named <= pads

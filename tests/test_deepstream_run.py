@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.graph.deepstream_bindings import choose_bindings
 from facesearch_trt.types import Array
 from tests.doubles import deepstream
 from tests.doubles.gpu.install import installed
@@ -29,10 +31,11 @@ def engines(tmp_path: Path, shared_models: Path, monkeypatch: pytest.MonkeyPatch
     return ["--engines", str(tmp_path / "engines")]
 
 
-@pytest.fixture
-def double() -> Iterator[deepstream.State]:
-    """A machine with a GPU, TensorRT and DeepStream."""
-    with installed(GpuMachine(foreign_memory=True), "10.3.0"), deepstream.installed() as state:
+@pytest.fixture(params=["pyds", "pyservicemaker"])
+def double(request: pytest.FixtureRequest) -> Iterator[deepstream.State]:
+    """A machine with a GPU, TensorRT and DeepStream with one of its Python APIs."""
+    with installed(GpuMachine(foreign_memory=True), "10.3.0"), deepstream.installed(apis=(request.param,)) as state:
+        state.tensors_on_device = True
         yield state
 
 
@@ -46,16 +49,30 @@ def pictures(path: Path, first: int, count: int) -> Iterator[Array]:
     video.release()
 
 
-@pytest.fixture
-def clips(shared_data: Path, tmp_path: Path) -> Path:
-    """The real clip and two others, of the same size at another rate and of another size and container."""
-    root = tmp_path / "clips"
-    root.mkdir()
+@pytest.fixture(scope="module")
+def software(shared_data: Path, shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real clip and two others, of the same size at another rate and of another size and container, with the tables of
+    the software graph.
+    """
+    root = tmp_path_factory.mktemp("software")
     hamilton = root / "hamilton.mp4"
     shutil.copy2(shared_data / "clips" / "hamilton.mp4", hamilton)
     write_clip(root / "mirrored.mp4", (frame[:, ::-1] for frame in pictures(hamilton, 150, 40)), fps=15)
     smaller = (cv2.resize(frame, (480, 270), interpolation=cv2.INTER_AREA) for frame in pictures(hamilton, 225, 30))
     write_clip(root / "smaller.mkv", smaller, fps=25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACESEARCH_MODELS", str(shared_models))
+        assert run(root, "--graph", "software", "--backend", "onnxruntime") == 0
+    return root
+
+
+@pytest.fixture
+def clips(software: Path, tmp_path: Path) -> Path:
+    """The same clips, without results."""
+    root = tmp_path / "clips"
+    root.mkdir()
+    for clip in software.glob("*.m[pk][4v]"):
+        shutil.copy2(clip, root)
     return root
 
 
@@ -90,11 +107,8 @@ def boxes(rows: list[dict[str, str]]) -> Array:
 
 
 def test_the_tables_are_those_of_the_software_graph(
-    double: deepstream.State, clips: Path, engines: list[str], tmp_path: Path
+    double: deepstream.State, clips: Path, software: Path, engines: list[str]
 ) -> None:
-    software = tmp_path / "software"
-    shutil.copytree(clips, software)
-    assert run(software, "--graph", "software", "--backend", "onnxruntime") == 0
     build = ["build", *PACK, *engines, "--precision", "fp32", "--clips", str(clips)]
     assert main(build) == 0
     assert run(clips, *engines, "--graph", "deepstream", "--precision", "fp32") == 0
@@ -146,13 +160,15 @@ def test_auto_takes_deepstream_for_the_clips_that_have_engines(
 
 
 def test_step_by_step_the_graph_decodes_and_the_networks_detect(
-    double: deepstream.State, short: Path, engines: list[str], tmp_path: Path
+    double: deepstream.State, short: Path, engines: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "facesearch_trt.deepstream_tools")
     at_once = tmp_path / "at-once"
     shutil.copytree(short, at_once)
     options = [*PACK, *engines, "--precision", "fp32"]
     # The first step wants no engine.
     assert main(["frames", "--input_directory", str(short), "--graph", "deepstream"]) == 0
+    assert f"DeepStream is read with {choose_bindings().name}" in caplog.text
     assert record(short, "large")["graph"] == "deepstream"
     build(short, *engines)
     assert main(["run", "--input_directory", str(at_once), *options, "--graph", "deepstream"]) == 0

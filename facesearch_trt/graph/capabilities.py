@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ..types import Capability
 from .elements import has_element, is_jetson
 from .gst import PACKAGES, gstreamer
 from .probe import load_pyds
+from .servicemaker import load_service_maker
 from .software import package_of, software_decoder
 
 __all__ = ["DEEPSTREAM_ROOT", "deepstream_capabilities", "nvcodec_capabilities", "software_capabilities"]
@@ -124,14 +124,7 @@ def deepstream_capabilities(root: Path = DEEPSTREAM_ROOT) -> list[Capability]:
         found.append(Capability("DeepStream elements", False, _reason(error), error.remedy or ""))
     else:
         found += [_element(name, use, _DEEPSTREAM_REMEDY) for name, use in _DEEPSTREAM.items()]
-    try:
-        pyds = load_pyds()
-    except BackendError as error:
-        found.append(Capability("pyds", False, _reason(error), error.remedy or ""))
-    else:
-        found.append(Capability("pyds", True, str(getattr(pyds, "__version__", "of DeepStream"))))
-    found.append(_service_maker(root))
-    return found
+    return found + _bindings(root)
 
 
 def _deepstream_version(root: Path) -> Capability:
@@ -144,17 +137,20 @@ def _deepstream_version(root: Path) -> Capability:
     return Capability("DeepStream", True, f"{match[0] if match else text.strip()} ({board})")
 
 
-def _service_maker(root: Path) -> Capability:
-    name = "pyservicemaker"
+def _bindings(root: Path) -> list[Capability]:
+    """Return DeepStream's two Python APIs, of which one is enough."""
     try:
-        present = importlib.util.find_spec(name) is not None
-    except ValueError:  # a module that was put in place without a spec
-        present = True
-    if present:
-        return Capability(name, True, "installed")
-    wheels = sorted((root / "service-maker" / "python").glob("*.whl"))
-    remedy = f"pip install {wheels[0]}" if wheels else "DeepStream 8.0 and newer bring its wheel (docs/deepstream.md)."
-    return Capability(name, False, "not installed; pyds's successor from DeepStream 9 on", remedy)
+        pyds = Capability("pyds", True, str(getattr(load_pyds(), "__version__", "of DeepStream")))
+    except BackendError as error:
+        pyds = Capability("pyds", False, _reason(error), error.remedy or "")
+    try:
+        load_service_maker()
+    except BackendError as error:
+        wheels = sorted((root / "service-maker" / "python").glob("*.whl"))
+        remedy = f"pip install {wheels[0]}" if wheels else error.remedy or ""
+        return [pyds, Capability("pyservicemaker", False, _reason(error), remedy)]
+    used = "installed; pyds is used" if pyds.ready else "installed, and used in the place of pyds"
+    return [pyds, Capability("pyservicemaker", True, used)]
 
 
 def _element(name: str, use: str, remedy: str, *, needed: bool = False) -> Capability:

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import BackendError, DecodeError
-from ..types import Frame
-from .camera import camera_error, without_password
+from ..errors import BackendError
 from .deepstream_clip import ClipGraph, OpenedClip, Way, check_elements
 from .deepstream_faces import FaceFinder
 from .deepstream_lane import Lane, LaneSettings
 from .deepstream_source import SourceSettings, source_element
 from .feed import ClipFeed
 from .probe import MetaReader
-from .video_facts import look_into_camera
 
 __all__ = ["DeepStreamGraph"]
 
@@ -59,55 +56,22 @@ class DeepStreamGraph(ClipGraph):
     @contextmanager
     def enter(self, clip: OpenedClip, feed: ClipFeed) -> Iterator[Way]:
         """Let a clip in; see :class:`.deepstream_clip.ClipGraph`."""
-        yield self._entered(
-            clip.facts.size,
+        lane = self._lane(clip.facts.size)
+        part = lane.add(
             feed,
             SourceSettings(
-                uri=clip.path.absolute().as_uri(),
+                uri=clip.uri,
                 path=clip.path,
                 flip=clip.facts.flip,
                 absolute=clip.facts.absolute,
                 gpu_id=self.settings.gpu_id,
                 jetson=self.settings.jetson,
-                by=source_element(),
-                latency_ms=0,
+                by="nvurisrcbin" if clip.path is None else source_element(),
+                latency_ms=clip.latency_ms,
             ),
         )
-
-    def camera(self, uri: str, *, latency_ms: int) -> Generator[Frame, None, None]:
-        """Yield a camera's frames with their faces until it ends; ``pts_s`` counts from the beginning of the connection.
-
-        Frames that are not taken in time are dropped, and their numbers are missing. Raises as
-        :class:`.deepstream_clip.DeepStreamSource`.
-        """
-        stall_timeout_s = self.settings.stall_timeout_s
-        facts = look_into_camera(uri, stall_timeout_s=stall_timeout_s, latency_ms=latency_ms)
-        source = SourceSettings(
-            uri=uri,
-            path=None,
-            flip=facts.flip,
-            absolute=False,
-            gpu_id=self.settings.gpu_id,
-            jetson=self.settings.jetson,
-            by="nvurisrcbin",
-            latency_ms=latency_ms,
-        )
-        with self.places:
-            feed = ClipFeed(without_password(uri), self.ahead, live=True)
-            try:
-                way = self._entered(facts.size, feed, source)
-                while (raw := feed.take()) is not None:
-                    yield self.frame_of(raw, way)
-            except DecodeError as error:
-                raise camera_error(error) from error
-            finally:
-                feed.close()
-
-    def _entered(self, size: tuple[int, int], feed: ClipFeed, source: SourceSettings) -> Way:
-        lane = self._lane(size)
-        part = lane.add(feed, source)
         # The lane takes it out once its feed is closed.
-        return Way(lane.size, lane.engines, part.faults)
+        yield Way(lane.size, lane.engines, part.faults)
 
     def close(self) -> None:
         """Stop all pipelines; a second call does nothing."""

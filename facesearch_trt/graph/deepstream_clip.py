@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import TypeVar
 
 from ..errors import BackendError, DecodeError
 from ..types import Clip, Frame
+from .camera import camera_error, without_password
 from .containers import Layout, checked_layout
 from .deepstream_faces import FaceFinder, frame_of
 from .deepstream_lane import LaneSettings
 from .elements import has_element
 from .feed import ClipFeed, Raw
 from .nvinfer_config import DetectorEngine
-from .video_facts import VideoFacts, look_into
+from .video_facts import VideoFacts, look_into, look_into_camera
 
 __all__ = ["ClipGraph", "DeepStreamSource", "OpenedClip", "Way", "check_elements"]
 
@@ -46,11 +47,17 @@ def check_elements(*sources: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenedClip:
-    """A video, and what is known of it before it is decoded."""
+    """A video or camera, and what is known of it before it is decoded."""
 
-    path: Path
+    uri: str
+    where: object
+    """It, for messages."""
+    path: Path | None
+    """The file; None for a camera."""
     layout: Layout
     facts: VideoFacts
+    latency_ms: int = 0
+    """Of a camera's jitter buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,25 @@ class ClipGraph(ABC):
         asked for.
         """
         return DeepStreamSource(self, clip)
+
+    def camera(self, uri: str, *, latency_ms: int) -> Generator[Frame, None, None]:
+        """Yield a camera's frames with their faces until it ends; ``pts_s`` counts from the beginning of the connection.
+
+        Frames that are not taken in time are dropped, and their numbers are missing. Raises as :class:`DeepStreamSource`.
+        """
+        facts = look_into_camera(uri, stall_timeout_s=self.settings.stall_timeout_s, latency_ms=latency_ms)
+        where = without_password(uri)
+        with self.places:
+            feed = ClipFeed(where, self.ahead, live=True)
+            try:
+                with self.enter(OpenedClip(uri, where, None, Layout(), facts, latency_ms), feed) as way:
+                    try:
+                        while (raw := feed.take()) is not None:
+                            yield self.frame_of(raw, way)
+                    finally:
+                        feed.close()
+            except DecodeError as error:
+                raise camera_error(error) from error
 
     def frame_of(self, raw: Raw, way: Way) -> Frame:
         """Return the frame, with its faces, of what came out of the graph."""
@@ -150,7 +176,8 @@ class DeepStreamSource:
         facts = look_into(self._path, stall_timeout_s=graph.settings.stall_timeout_s)
         with graph.places:
             feed = self._feed = ClipFeed(self._path, graph.ahead)
-            with graph.enter(OpenedClip(self._path, layout, facts), feed) as way:
+            opened = OpenedClip(self._path.absolute().as_uri(), self._path, self._path, layout, facts)
+            with graph.enter(opened, feed) as way:
                 try:
                     yield from self._frames(feed, way, layout)
                 finally:

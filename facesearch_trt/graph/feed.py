@@ -69,6 +69,7 @@ class ClipFeed:
         """Frames that its decoder gave."""
         self._last_pts_s: float | None = None
         self._closed = False
+        self._refuses = False
         self._ended = False
         self._done = False
         self._error: Exception | None = None
@@ -88,7 +89,7 @@ class ClipFeed:
         ``pts_s`` is None for a frame without a time of its own: it gets the last one's plus ``duration_s``.
         """
         with self._changed:
-            while not self._closed and len(self._inside) + self._claimed + len(self._out) >= self._room:
+            while not self._refuses and len(self._inside) + self._claimed + len(self._out) >= self._room:
                 if self._live:
                     self.entered += 1
                     self._active_s = time.monotonic()
@@ -97,7 +98,7 @@ class ClipFeed:
                 self._changed.wait()
             self._waiting = False
             self._active_s = time.monotonic()
-            if self._closed:
+            if self._refuses:
                 return False
             if pts_s is None:
                 pts_s = 0.0 if self._last_pts_s is None else self._last_pts_s + duration_s
@@ -105,6 +106,12 @@ class ClipFeed:
             self._inside.append(Ticket(self.entered, pts_ns, pts_s))
             self.entered += 1
             return True
+
+    def refuse(self) -> None:
+        """Let no further frame in, so that a decoder that waits can be stopped. May be called by any thread."""
+        with self._changed:
+            self._refuses = True
+            self._changed.notify_all()
 
     def end(self) -> None:
         """Say that the decoder has given its last frame."""
@@ -217,6 +224,16 @@ class ClipFeed:
             return raw
 
     @property
+    def inside(self) -> int:
+        """Frames that went into the graph and have not come out yet."""
+        return len(self._inside)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ends, or ended, with an error."""
+        return self._error is not None
+
+    @property
     def closed(self) -> bool:
         """Whether the consumer is gone."""
         return self._closed
@@ -224,6 +241,6 @@ class ClipFeed:
     def close(self) -> None:
         """Say that no frame is wanted any more."""
         with self._changed:
-            self._closed = True
+            self._closed = self._refuses = True
             self._out.clear()
             self._changed.notify_all()

@@ -125,10 +125,10 @@ def graph_error(engines: Iterable[DetectorEngine], where: object, words: str) ->
     where: which graph.
     words: what it said.
     """
-    files = ", ".join(str(engine.engine) for engine in engines)
+    files = "".join(f"; engine {engine.engine}" for engine in engines)
     return EngineError(
         "the DeepStream graph failed",
         where=where,
-        found=f"{words}; engine {files}",
+        found=words + files,
         remedy="Build the engines on this machine (python build_engines.py --clips ROOT); facesearch doctor checks the rest.",
     )

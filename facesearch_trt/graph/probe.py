@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BackendError, EngineError
 from ..types import Array
 
-__all__ = ["Download", "MetaReader", "PydsReader", "SeenFrame", "load_pyds"]
+__all__ = ["NO_PTS", "Download", "MetaReader", "PydsReader", "SeenFrame", "bgr_of", "load_pyds"]
 
 NO_PTS = 2**64 - 1
 """GST_CLOCK_TIME_NONE."""
@@ -25,8 +25,8 @@ Download = Callable[[int, int], Array]
 """Copies device memory: given a pointer and a number of bytes, returns uint8 [bytes] on the host."""
 
 _REMEDY = (
-    "Install the bindings of your DeepStream's version: a wheel from the releases of deepstream_python_apps (6.4 to 8.0)"
-    " or built from there (9.x); docs/deepstream.md has the table."
+    "For DeepStream 6.4 to 8.0 install the wheel of its version from the releases of deepstream_python_apps, for 9.x build"
+    " it from there or take pyservicemaker; docs/deepstream.md has the table."
 )
 
 
@@ -109,10 +109,10 @@ class PydsReader:
         if self._download is not None:
             _, (height, width, channels), (pitch, *_), pointer, _ = pyds.get_nvds_buf_surface_gpu(address, batch_id)
             rows = self._download(pyds.get_ptr(pointer), height * pitch).reshape(height, pitch)
-            return _bgr(rows[:, : width * channels].reshape(height, width, channels))
+            return bgr_of(rows[:, : width * channels].reshape(height, width, channels))
         surface = pyds.get_nvds_buf_surface(address, batch_id)
         try:
-            return _bgr(surface)
+            return bgr_of(surface)
         finally:
             if self._jetson:
                 # A surface that stays mapped is leaked.
@@ -166,7 +166,8 @@ class _PydsFrame:
         return self._canvas(self._address, self._frame_meta.batch_id)
 
 
-def _bgr(rgba: Array) -> Array:
+def bgr_of(rgba: Array) -> Array:
+    """Return a copy, uint8 [H, W, 3] BGR and read-only, of a picture of R, G, B and maybe A."""
     code = cv2.COLOR_RGBA2BGR if rgba.shape[2] == 4 else cv2.COLOR_RGB2BGR
     picture: Array = cv2.cvtColor(rgba, code)
     picture.flags.writeable = False

@@ -19,11 +19,14 @@ from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.detect import Detector, with_chips
 from facesearch_trt.faces.embed import Embedder, embed
 from facesearch_trt.graph.deepstream import DeepStreamGraph
+from facesearch_trt.graph.deepstream_bindings import choose_bindings
+from facesearch_trt.graph.deepstream_clip import ClipGraph
 from facesearch_trt.graph.deepstream_faces import CutFaces, EnginesFor, FaceFinder, ReadFaces
 from facesearch_trt.graph.deepstream_lane import LaneSettings
 from facesearch_trt.graph.nvinfer_config import DetectorEngine
 from facesearch_trt.graph.placement import Look
 from facesearch_trt.graph.probe import PydsReader
+from facesearch_trt.graph.servicemaker import ServiceMakerGraph
 from facesearch_trt.graph.software import SoftwareSource
 from facesearch_trt.identity.builder import IdentityBuilder
 from facesearch_trt.identity.deep_sort import load_tracker_settings
@@ -102,8 +105,8 @@ class Tuning:
 @contextmanager
 def graph_of(
     engines_for: EnginesFor, read_faces: ReadFaces, cut_faces: CutFaces, tuning: Tuning
-) -> Iterator[DeepStreamGraph]:
-    """Give a graph on the double."""
+) -> Iterator[ClipGraph]:
+    """Give a graph on the double, of the Python API that is installed there."""
     settings = LaneSettings(
         batch=tuning.batch,
         push_timeout_us=5000,
@@ -113,13 +116,25 @@ def graph_of(
         unified=tuning.unified,
         live=False,
     )
-    with DeepStreamGraph(
-        finder=FaceFinder(engines_for, read_faces, cut_faces, tuning.every),
-        reader=PydsReader(jetson=tuning.jetson, download=tuning.download),
-        at_once=tuning.at_once,
-        settings=settings,
-        ahead=tuning.ahead,
-    ) as graph:
+    finder = FaceFinder(engines_for, read_faces, cut_faces, tuning.every)
+    graph: ClipGraph
+    if choose_bindings().name == "pyservicemaker":
+        graph = ServiceMakerGraph(
+            finder=finder,
+            download=tuning.download,
+            at_once=tuning.at_once,
+            settings=settings,
+            ahead=tuning.ahead,
+        )
+    else:
+        graph = DeepStreamGraph(
+            finder=finder,
+            reader=PydsReader(jetson=tuning.jetson, download=tuning.download),
+            at_once=tuning.at_once,
+            settings=settings,
+            ahead=tuning.ahead,
+        )
+    with graph:
         yield graph
 
 
@@ -143,7 +158,7 @@ def engine_of(
 
 
 @contextmanager
-def deepstream_graph(detector: Detector, directory: Path, tuning: Tuning) -> Iterator[DeepStreamGraph]:
+def deepstream_graph(detector: Detector, directory: Path, tuning: Tuning) -> Iterator[ClipGraph]:
     """Give a graph on the double whose nvinfers are this detector, put together as the program does it."""
 
     def engines_for(width: int, height: int) -> Sequence[DetectorEngine]:
@@ -190,7 +205,7 @@ class Mean:
         return DetectorEngine(**{**values, **changes})
 
     @contextmanager
-    def graph(self, tuning: Tuning, engine: DetectorEngine | None = None) -> Iterator[DeepStreamGraph]:
+    def graph(self, tuning: Tuning, engine: DetectorEngine | None = None) -> Iterator[ClipGraph]:
         """Give a graph that finds no faces."""
 
         def read(looks: Sequence[Look], width: int, height: int) -> FaceBatch:
@@ -215,7 +230,7 @@ class Result:
 
 
 def taken(
-    graph: DeepStreamGraph, clips: Sequence[Clip], each: Callable[[Clip, Frame], None] | None = None
+    graph: ClipGraph, clips: Sequence[Clip], each: Callable[[Clip, Frame], None] | None = None
 ) -> dict[str, Result]:
     """Take all clips at once, each in a thread of its own; of the frames, the pictures are not kept beyond ``each``."""
     results = {clip.name: Result() for clip in clips}

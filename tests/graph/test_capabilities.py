@@ -104,7 +104,23 @@ def test_pypis_pyds_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "pip uninstall pyds" in found.remedy
 
 
-def test_service_maker_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "pyservicemaker.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert named(deepstream_capabilities(tmp_path))["pyservicemaker"].ready
+def test_another_package_of_service_makers_name_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyservicemaker", types.ModuleType("pyservicemaker"))
+    found = named(deepstream_capabilities(tmp_path))["pyservicemaker"]
+    assert not found.ready and "without Pipeline" in found.found and "docs/deepstream.md" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("apis", "pyds", "maker"),
+    [
+        (("pyds",), "1.2.0", None),
+        (("pyservicemaker",), None, "installed, and used in the place of pyds"),
+        (("pyds", "pyservicemaker"), "1.2.0", "installed; pyds is used"),
+    ],
+)
+def test_both_apis_are_shown(apis: tuple[str, ...], pyds: str | None, maker: str | None, tmp_path: Path) -> None:
+    with deepstream.installed(apis=apis):
+        found = named(deepstream_capabilities(tmp_path))
+    for name, wanted in (("pyds", pyds), ("pyservicemaker", maker)):
+        assert found[name].ready == (wanted is not None)
+        assert found[name].found == wanted or not found[name].ready

@@ -17,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch_trt.errors import BackendError, DecodeError, StallError
-from facesearch_trt.graph import elements
+from facesearch_trt.graph import deepstream_clip, elements
+from facesearch_trt.graph.deepstream_bindings import choose_bindings
 from facesearch_trt.graph.deepstream_clip import check_elements
 from facesearch_trt.graph.feed import ClipFeed, Raw
 from facesearch_trt.graph.nvinfer_config import DetectorEngine, NvInferSettings
 from facesearch_trt.graph.placement import placement, region_in_mux
 from facesearch_trt.graph.probe import PydsReader, load_pyds
+from facesearch_trt.graph.servicemaker import load_service_maker
 from facesearch_trt.graph.video_facts import look_into
 from facesearch_trt.types import Array, Clip, Frame
 from tests.doubles import deepstream
@@ -32,6 +34,7 @@ from tests.graph.deepstream_graph import Mean, Tuning, agree, by_software, deeps
 from tests.media import audio_only, clip_of, number_of, numbered, turned, write_clip
 
 SIDES = st.integers(2, 4000)
+APIS = ("pyds", "pyservicemaker")
 
 
 class TestPlacement:
@@ -241,9 +244,52 @@ class TestMissing:
         with pytest.raises(BackendError, match=r"not DeepStream's.*site-packages/pyds.*pip uninstall pyds"):
             PydsReader(jetson=False, download=None)
 
+    def test_no_service_maker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pyservicemaker", None)
+        with pytest.raises(BackendError, match=r"not installed.*service-maker/python"):
+            load_service_maker()
+
     def test_no_such_element(self) -> None:
         with pytest.raises(BackendError, match="no element nvnothing"):
             elements.element("nvnothing", None, {})
+
+
+class TestChoice:
+    """pyds where it is installed, else pyservicemaker, else the error that names both."""
+
+    @pytest.mark.parametrize(
+        ("apis", "name", "why"),
+        [
+            (("pyds", "pyservicemaker"), "pyds", "it is installed"),
+            (("pyds",), "pyds", "it is installed"),
+            (("pyservicemaker",), "pyservicemaker", "DeepStream's Python bindings are not installed"),
+        ],
+    )
+    def test_what_is_installed(self, apis: tuple[str, ...], name: str, why: str) -> None:
+        with deepstream.installed(apis=apis):
+            found = choose_bindings()
+        assert found.name == name and why in found.why
+
+    def test_another_package_of_pyds_s_name_is_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with deepstream.installed(apis=("pyservicemaker",)):
+            monkeypatch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
+            found = choose_bindings()
+        assert found.name == "pyservicemaker" and "is not DeepStream's" in found.why
+
+    def test_neither(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with deepstream.installed(apis=()), pytest.raises(BackendError) as caught:
+            choose_bindings()
+        said = str(caught.value)
+        for words in ("pyds or pyservicemaker", "6.4 to 8.0", "deepstream_python_apps", "8.0 and newer", "*.whl"):
+            assert words in said, said
+
+    def test_pyservicemaker_needs_deepstream_s_source(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        present = deepstream_clip.has_element
+        monkeypatch.setattr(deepstream_clip, "has_element", lambda name: name != "nvurisrcbin" and present(name))
+        with deepstream.installed(apis=("pyservicemaker",)), pytest.raises(BackendError, match="without nvurisrcbin"):
+            choose_bindings()
+        with deepstream.installed():
+            assert choose_bindings().name == "pyds"
 
 
 @pytest.fixture(scope="module")
@@ -276,31 +322,51 @@ class TestPlatforms:
         frames_agree(result.frames, by_software(clip, detector))
         assert sum(len(frame.faces) for frame in result.frames) > 20
 
-    def test_jetson(self, faces_clip: Clip, shared_models: Path, tmp_path: Path) -> None:
-        with deepstream.installed(jetson=True):
+    @pytest.mark.parametrize("api", APIS)
+    def test_jetson(self, faces_clip: Clip, shared_models: Path, tmp_path: Path, api: str) -> None:
+        with deepstream.installed(jetson=True, apis=(api,)):
             self.run(faces_clip, shared_models, tmp_path, Tuning(jetson=True))
 
-    def test_device_pointer(self, faces_clip: Clip, shared_models: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("api", "picture"),
+        # The last row of pitched memory ends with its last pixel.
+        [("pyds", 480 * 270 * 4), ("pyservicemaker", 1536 * 269 + 480 * 3)],
+    )
+    def test_device_pointer(
+        self, faces_clip: Clip, shared_models: Path, tmp_path: Path, api: str, picture: int
+    ) -> None:
         asked = []
 
         def download(pointer: int, count: int) -> Array:
             asked.append(count)
             return bindings.bytes_at(pointer, count).copy()
 
-        with deepstream.installed():
+        with deepstream.installed(apis=(api,)):
             self.run(faces_clip, shared_models, tmp_path, Tuning(unified=False, download=download))
-        assert asked == [480 * 270 * 4] * 10
+        assert asked == [picture] * 10
 
-    def test_two_looks(self, faces_clip: Clip, shared_models: Path, tmp_path: Path) -> None:
-        with deepstream.installed():
+    def test_tensors_on_the_device(self, faces_clip: Clip, shared_models: Path, tmp_path: Path) -> None:
+        with deepstream.installed(apis=("pyservicemaker",)) as state:
+            state.tensors_on_device = True
+            self.run(
+                faces_clip, shared_models, tmp_path, Tuning(download=lambda at, n: bindings.bytes_at(at, n).copy())
+            )
+
+    @pytest.mark.parametrize("api", APIS)
+    def test_two_looks(self, faces_clip: Clip, shared_models: Path, tmp_path: Path, api: str) -> None:
+        with deepstream.installed(apis=(api,)):
             self.run(faces_clip, shared_models, tmp_path, Tuning(), close_up=160)
 
-    def test_memory_that_nobody_can_read_is_an_error_of_the_graph(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("api", "words"),
+        [("pyds", "cannot be read by the CPU"), ("pyservicemaker", "cannot read a tensor where it lies")],
+    )
+    def test_memory_that_nobody_can_read_is_an_error_of_the_graph(self, tmp_path: Path, api: str, words: str) -> None:
         clip = clip_of(write_clip(tmp_path / "one.mp4", (numbered(n) for n in range(5))))
-        with deepstream.installed() as state:
+        with deepstream.installed(apis=(api,)) as state:
             with Mean(tmp_path).graph(Tuning(unified=False)) as graph:
                 result = taken(graph, [clip])["one"]
-            assert "cannot be read by the CPU" in str(result.error)
+            assert words in str(result.error)
             state.violations.clear()
 
     def test_is_jetson(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,3 +27,9 @@ def pyds_class(name: str) -> dict[str, Any]:
     """Return the fields and methods of a class of pyds."""
     found: dict[str, Any] = contract()["pyds"]["classes"][name]
     return found
+
+
+def maker_class(name: str) -> dict[str, Any]:
+    """Return the properties, iterators and methods of a class of pyservicemaker."""
+    found: dict[str, Any] = contract()["pyservicemaker"]["classes"][name]
+    return found

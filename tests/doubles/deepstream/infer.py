@@ -26,8 +26,10 @@ from .rules import STATE, violation
 
 
 def write_engine(path: Path, onnx: Path, width: int, height: int, max_batch: int) -> Path:
-    """Write an engine file of the double."""
-    path.write_text(json.dumps({"onnx": str(onnx), "width": width, "height": height, "max_batch": max_batch}))
+    """Write an engine file of the double, where there is none of this content: another thread may be reading it."""
+    content = json.dumps({"onnx": str(onnx), "width": width, "height": height, "max_batch": max_batch})
+    if not path.exists() or path.read_text() != content:
+        path.write_text(content)
     return path
 
 
@@ -59,6 +61,8 @@ class Infer(Checked, Gst.Element):
         self.sink = Gst.Pad.new_from_template(self.TEMPLATES["sink"], "sink")
         self.src = Gst.Pad.new_from_template(self.TEMPLATES["src"], "src")
         self.sink.set_chain_function_full(lambda pad, parent, buffer: self._chain(buffer))
+        # By default caps go no further.
+        self.sink.set_event_function_full(lambda pad, parent, event: bool(self.src.push_event(event)))
         self.sink.set_query_function_full(answered)
         self.src.set_query_function_full(answered)
         self.add_pad(self.sink)

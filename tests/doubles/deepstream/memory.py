@@ -32,9 +32,9 @@ class Surface:
     """One picture of a batch, an entry of NvBufSurface.surfaceList."""
 
     pixels: np.ndarray
-    """uint8: NV12 as [H * 3 / 2, W], RGBA as [H, W, 4]."""
+    """uint8: NV12 as [H * 3 / 2, W], RGBA as [H, W, 4], RGB as [H, W, 3] with rows of a pitch."""
     colour_format: str
-    """``NV12`` or ``RGBA``."""
+    """``NV12``, ``RGBA`` or ``RGB``."""
     width: int
     height: int
     memory_type: int

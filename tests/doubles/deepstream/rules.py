@@ -23,6 +23,8 @@ class State:
 
     jetson: bool = False
     """Behave as on a Jetson: mapped surfaces, no ``_gpu`` access, its own properties."""
+    tensors_on_device: bool = False
+    """pyservicemaker's tensors of nvinfer lie on the device; otherwise they are the copies on the host."""
     violations: list[str] = field(default_factory=list)
     decoders_alive: int = 0
     eos_late: bool = False

@@ -51,7 +51,7 @@ class VideoConvert(Checked, Gst.Element):
             caps.set_value("height", width)
         allowed = self.src.peer_query_caps(None)
         if not allowed.can_intersect(caps):
-            formats = [name for name in ("RGBA", "NV12") if _with_format(caps, name).can_intersect(allowed)]
+            formats = [name for name in ("RGBA", "RGB", "NV12") if _with_format(caps, name).can_intersect(allowed)]
             if not formats:
                 self.fail(f"not negotiated: {caps.to_string()} to {allowed.to_string()}")
                 return False
@@ -76,8 +76,12 @@ class VideoConvert(Checked, Gst.Element):
 
     def _converted(self, surface: Surface, memory: int) -> Surface:
         pixels = surface.pixels
-        if self._format == "RGBA" and surface.colour_format == "NV12":
+        if self._format in ("RGBA", "RGB") and surface.colour_format == "NV12":
             pixels = colour.rgba(pixels, surface.width, surface.height, surface.matrix)
+            if self._format == "RGB":
+                pixels = _padded_rgb(pixels)
+        elif (self._format, surface.colour_format) == ("RGB", "RGBA"):
+            pixels = _padded_rgb(pixels)
         elif self._format != surface.colour_format:
             raise violation(f"the double's nvvideoconvert cannot make {self._format} of {surface.colour_format}")
         return Surface(pixels, self._format, surface.width, surface.height, memory, surface.matrix)
@@ -92,6 +96,17 @@ class VideoConvert(Checked, Gst.Element):
         made = Gst.Buffer.new_wrapped(_with_stride_of_four(nv12, width, height))
         made.pts, made.dts, made.duration = buffer.pts, buffer.dts, buffer.duration
         return made
+
+
+def _padded_rgb(rgba: Any) -> Any:
+    """Return a picture as RGB whose rows begin at multiples of 256 bytes, as those of pitched device memory do."""
+    import numpy as np
+
+    height, width, _ = rgba.shape
+    rows = np.zeros((height, (width * 3 + 255) // 256 * 256), np.uint8)
+    picture = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (rows.strides[0], 3, 1))
+    picture[:] = rgba[:, :, :3]
+    return picture
 
 
 def _with_format(caps: Any, name: str) -> Any:
