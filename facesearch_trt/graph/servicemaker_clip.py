@@ -81,7 +81,7 @@ class ClipPipeline:
             for run in (self._run, self._look_after)
         ]
         try:
-            self._pipeline = self._built()
+            self._pipeline: Any = self._built()
         except BaseException as error:
             self._directory.cleanup()
             if isinstance(error, RuntimeError):
@@ -109,6 +109,8 @@ class ClipPipeline:
             thread.join(3 * _STOP_S)
         if any(thread.is_alive() for thread in started):
             log.warning("%s: a thread hangs in DeepStream and is left behind", self._clip.where)
+        # It holds the operators, which hold this object, in a way that Python's collector does not see.
+        self._pipeline = None
         self._directory.cleanup()
 
     def faults(self) -> list[str]:
@@ -183,7 +185,8 @@ class ClipPipeline:
         except Exception as error:
             if not isinstance(error, FaceSearchError):
                 log.exception("%s: internal error", self._clip.where)
-            self._feed.fail(error)
+            # Without its traceback, which would keep the batch.
+            self._feed.fail(error.with_traceback(None))
             return True
 
     # The graph's threads. All that is handed in is valid only until the handler returns, a frame only until the next.

@@ -153,6 +153,8 @@ class CudaDevice:
             self._attributes = device
             version = driver.get_driver_version()
         self.driver_version = f"{version // 1000}.{version % 1000 // 10}"
+        self.recording = threading.Lock()
+        """Held while a stream is recorded: CUDA does not allow to wait for the whole device then."""
         atexit.register(self._release)
 
     @contextlib.contextmanager
@@ -163,6 +165,14 @@ class CudaDevice:
             yield
         finally:
             self.driver.Context.pop()
+
+    def synchronize(self) -> None:
+        """Wait until all that was put on the device is done, by whomever in this process; inside an active device.
+
+        Raises EngineError where any of it failed.
+        """
+        with self.recording, _driver_errors(self.driver, "work on the device failed"):
+            self.driver.Context.synchronize()
 
     @property
     def context_handle(self) -> int:

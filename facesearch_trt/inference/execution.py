@@ -164,7 +164,8 @@ class ExecutionSlot:
         if self._cuda_graphs and key == self._last_key:
             self._forget_graph()
             try:
-                self._graph = CudaGraph(self.stream.handle, work, driver_library())
+                with self._device.recording:
+                    self._graph = CudaGraph(self.stream.handle, work, driver_library())
             except EngineError as error:
                 _log.warning("%s: runs without CUDA graphs: %s", self._name, error)
                 self._cuda_graphs = False

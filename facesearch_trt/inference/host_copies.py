@@ -25,8 +25,10 @@ class HostCopies:
         self._host: PinnedBuffer | None = None
 
     def __call__(self, pointer: int, nbytes: int) -> Array:
-        """Return a copy, uint8 [nbytes]. Whatever writes the memory must be done. Raises EngineError where the copy fails."""
+        """Return a copy, uint8 [nbytes]. Raises EngineError where the copy fails."""
         with self._lock, self._device.active():
+            # Its owner may still be writing it, in a stream of its own that nobody tells.
+            self._device.synchronize()
             if self._stream is None:
                 self._stream = self._device.stream()
             if self._host is None or self._host.nbytes < nbytes:

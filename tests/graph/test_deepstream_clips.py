@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from facesearch_trt.errors import DecodeError, EngineError, StallError
 from facesearch_trt.graph import deepstream as graph_module
 from facesearch_trt.graph.deepstream_bindings import choose_bindings
+from facesearch_trt.graph.servicemaker_clip import ClipPipeline
 from facesearch_trt.types import Array, Clip, Frame
 from tests.doubles import deepstream
 from tests.doubles.deepstream import memory
@@ -286,6 +288,19 @@ def test_leaving_the_graph_ends_clips_that_are_in_work(double: deepstream.State,
             assert not each_thread.is_alive()
     assert "was stopped" in str(results["one"].error)
     assert double.decoders_alive == 0
+
+
+@pytest.mark.parametrize("double", ["pyservicemaker"], indirect=True)
+def test_nothing_of_a_clip_is_kept(double: deepstream.State, tmp_path: Path) -> None:
+    """Operators are held by the library, which Python's collector does not see into."""
+    network, one = Mean(tmp_path), clip(tmp_path / "one.mp4", 10)
+    with network.graph(Tuning()) as graph:
+        assert whole(taken(graph, [one])["one"], 10)
+    with network.graph(Tuning(), network.engine(outputs=("heat",))) as graph:
+        assert taken(graph, [one])["one"].error is not None
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, ClipPipeline)]
+    assert memory.alive() == 0
 
 
 @pytest.mark.parametrize("double", ["pyservicemaker"], indirect=True)

@@ -166,6 +166,20 @@ class TestFeed:
         thread.join(5)
         assert entered == [0, 1, 2, 3, 4]
 
+    def test_refusing_frees_the_decoder_and_keeps_what_is_inside(self) -> None:
+        feed = ClipFeed("clip", 1)
+        assert feed.enter(0, 0.0, 0.04)
+        results: list[bool] = []
+        thread = threading.Thread(target=lambda: results.append(feed.enter(1, 0.04, 0.04)))
+        thread.start()
+        time.sleep(0.1)
+        assert not results
+        feed.refuse()
+        thread.join(5)
+        assert results == [False] and not feed.closed and feed.inside == 1
+        feed.deliver(raw(feed, 0))
+        assert feed.take() is not None and feed.inside == 0
+
     def test_closing_frees_the_decoder(self) -> None:
         feed = ClipFeed("clip", 1)
         assert feed.enter(0, 0.0, 0.04)
@@ -270,9 +284,9 @@ class TestChoice:
             found = choose_bindings()
         assert found.name == name and why in found.why
 
-    def test_another_package_of_pyds_s_name_is_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with deepstream.installed(apis=("pyservicemaker",)):
-            monkeypatch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
+    def test_another_package_of_pyds_s_name_is_passed_over(self) -> None:
+        with deepstream.installed(apis=("pyservicemaker",)), pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
             found = choose_bindings()
         assert found.name == "pyservicemaker" and "is not DeepStream's" in found.why
 

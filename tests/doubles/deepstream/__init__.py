@@ -8,6 +8,7 @@ It is there to catch what would fail on the real thing, so it raises where that 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def installed(*, jetson: bool = False, apis: Collection[str] = ("pyds",)) -> Ite
 
     Leaving it checks that nothing broke the contract, also where GStreamer swallowed the exception.
     """
+    # What errors of earlier tests hold, over their tracebacks: buffers too.
+    gc.collect()
     rules.reset()
     STATE.jetson = jetson
     registry = Gst.Registry.get()

@@ -63,6 +63,7 @@ class Pipeline:
     """Builds a pipeline by names, runs it, and tells nothing of its errors but that it has ended."""
 
     def __init__(self, name: str, config_file: str | None = None) -> None:
+        self._probes: list[tuple[Any, int]] = []
         if config_file is not None:
             raise NotImplementedError("the double has no configuration files for pipelines")
         self._pipeline = Gst.Pipeline.new(name)
@@ -129,8 +130,13 @@ class Pipeline:
         if not isinstance(what, Probe):
             raise violation("the double attaches a Probe only")
         pad = self._elements[target].get_static_pad("src")
-        pad.add_probe(Gst.PadProbeType.BUFFER, what._arrived)
+        self._probes.append((pad, pad.add_probe(Gst.PadProbeType.BUFFER, what._arrived)))
         return self
+
+    def __del__(self) -> None:
+        # The operators live as long as the pipeline, the double's elements longer.
+        for pad, probe in self._probes:
+            pad.remove_probe(probe)
 
     def start(self) -> Pipeline:
         if self._started:

@@ -170,6 +170,14 @@ class GpuMachine:
         while stream.waiting:
             stream.waiting.pop(0)()
 
+    def synchronize_device(self) -> None:
+        """Wait for the work of others, of which the double has none."""
+        self.calls["synchronize_device"] += 1
+        for stream in self.streams.values():
+            if stream.recording is not None:
+                stream.broken = True
+                raise Violation("the device was waited for while a stream was recorded")
+
     def _not_while_recording(self, what: str) -> None:
         for stream in self.streams.values():
             if stream.recording is not None and stream.recorded_by == threading.get_ident():

@@ -105,6 +105,12 @@ def _driver_names(machine: GpuMachine) -> dict[str, Any]:  # noqa: PLR0915
                 raise LogicError("context::pop failed: invalid device context - cannot pop non-current context")
             machine.context_stack.pop()
 
+        @staticmethod
+        def synchronize() -> None:
+            if not machine.context_stack:
+                raise LogicError("cuCtxSynchronize failed: invalid device context")
+            machine.synchronize_device()
+
         def detach(self) -> None:
             self._detached = True
 
