@@ -8,6 +8,7 @@ may die without taking the worker along. What is left to do here is to say how o
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import tempfile
 import time
@@ -154,6 +155,8 @@ class Cluster:
         self._ray = ray = _ray()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         options |= {"include_dashboard": False} if address == "local" else {"address": address}
+        # Ray reports its use to its makers unless told not to; nothing leaves this machine that a user did not ask for.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ours = not ray.is_initialized()
         try:
             if self._ours:

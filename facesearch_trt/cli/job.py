@@ -69,7 +69,6 @@ def register(subparsers: Any) -> None:
             )
         parser.add_argument(
             "--shard",
-            type=parse_shard,
             metavar="I/N",
             help="do only the I-th of N shares of the clips, for N jobs over one ROOT; the clips' names decide",
         )
@@ -102,7 +101,7 @@ def _run(args: argparse.Namespace) -> int:
         options_from(args),
         args.command,
         args.gallery,
-        args.shard,
+        None if args.shard is None else parse_shard(args.shard),
         args.ray,
         args.metrics_port,
         args.profile,

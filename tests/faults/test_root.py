@@ -187,3 +187,24 @@ def test_a_slow_disk_is_named(
     assert "a: 21 of 28 s went into waiting for results to be written" in caplog.text
     assert len(list((root / "a.pipeline").glob("frame_*.png"))) == 10
     assert most <= 8
+
+
+def test_shares_by_jobs_that_know_nothing_of_each_other(
+    root: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(root, "--shard", "1/3") == 0
+    some = times(root)
+    assert not (root / "people.csv").exists()
+    assert f"facesearch people {root}" in capsys.readouterr().out
+    assert [run(root, "--shard", f"{index}/3") for index in (2, 3)] == [0, 0]
+    assert {name: times(root)[name] for name in some} == some
+    assert len(times(root)) == len(NAMES)
+    assert main(["people", str(root)]) == 0
+    assert results(root) == results(finished)
+
+
+def test_a_share_that_is_none(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(root, "--shard", "4/3") == 2
+    assert "it takes I/N with I from 1 to N" in capsys.readouterr().err
+    assert run(root, "--shard", "1/3", "--ray", "auto") == 2
+    assert "--ray goes with neither" in capsys.readouterr().err
