@@ -3,6 +3,7 @@
 #
 #   ./pipeline.sh ROOT [OPTION …]     options are those of run_pipeline.py (--help lists them)
 #   ./pipeline.sh --demo [DIR]        make a small clip with three people in DIR (facesearch-demo by default) and run on it
+#   ./pipeline.sh --serve ROOT [OPTION …]    look at the results in a browser; options are those of facesearch serve
 #
 # On first use it prepares what is missing: system packages, a virtual environment, the networks' weights.
 set -euo pipefail
@@ -11,12 +12,16 @@ REPOSITORY=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 
 case "${1:-}" in
   '' | -h)
-    sed -n '2,7s/^# \{0,1\}//p' "$REPOSITORY/pipeline.sh" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$REPOSITORY/pipeline.sh" >&2
     exit 2
     ;;
   --demo)
     prepare
     exec "$PYTHON" -m facesearch_trt demo "${@:2}"
+    ;;
+  --serve)
+    prepare web
+    exec "$PYTHON" -m facesearch_trt serve "${@:2}"
     ;;
   --help)
     prepare

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,11 @@ from .search.where import Where
 from .search.writer import IndexWriter
 from .store.clip import ClipStore
 from .store.pth import read_pth
-from .store.schema import CHIPS_DIRECTORY, EMBEDDINGS_FILE, FACES, StepName
+from .store.schema import CHIPS_DIRECTORY, EMBEDDINGS_FILE, FACES, FRAMES, StepName
 from .store.tables import read_rows
 from .types import Array, Frame
 
-__all__ = ["Erased", "erase_clip", "erase_faces", "erase_person"]
+__all__ = ["Erased", "clips_older_than", "erase_clip", "erase_faces", "erase_person"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +61,12 @@ class Erased:
     """Pictures of whole frames that show the person and are still there."""
     made_before: list[str] = field(default_factory=list)
     """Reports and exports that may still show the person: make them again, or remove them."""
+
+    def add(self, other: Erased) -> None:
+        """Add what else was removed."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            setattr(self, item.name, mine + theirs if isinstance(mine, int) else list(dict.fromkeys([*mine, *theirs])))
 
 
 def erase_person(root: Path, person_id: int, index: str | None) -> Erased:
@@ -131,6 +137,19 @@ def erase_clip(root: Path, clip: str, index: str | None) -> Erased:
     _forget_people(root, set(people))
     erased.made_before = _made_before(root, [clip])
     return erased
+
+
+def clips_older_than(root: Path, days: float, now_s: float) -> list[str]:
+    """Return the clips whose results were made more than so many days before a time, seconds since 1970.
+
+    What counts is when the clip was read, as ``frames.csv`` tells: erasing or grouping does not make results younger.
+    """
+    found = []
+    for clip, directory in finished_clips(root).items():
+        path = directory / FRAMES.file
+        if path.is_file() and path.stat().st_mtime < now_s - days * 86_400:
+            found.append(clip)
+    return found
 
 
 def _without_faces(directory: Path, face_ids: set[int], pool: ThreadPoolExecutor, erased: Erased) -> None:

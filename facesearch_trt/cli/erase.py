@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from ..erasing import Erased, erase_clip, erase_faces, erase_person
+from ..erasing import Erased, clips_older_than, erase_clip, erase_faces, erase_person
 from ..errors import InputError, OptionError
 from ..search.lance import is_remote
 from .index import add_index_flag, index_location
@@ -20,6 +21,7 @@ _HELP = """\
 facesearch erase ROOT --person ID            a person of all clips; `facesearch people ROOT` lists the ids
 facesearch erase ROOT --face CLIP:FACE_ID    a person of one clip
 facesearch erase ROOT --clip NAME            all results of a clip
+facesearch erase ROOT --older-than DAYS      all results of clips that were processed longer ago, as from a timer
 
 Removed: rows, embeddings, crops, entries of people and gallery, rows of the index, also from the files.
 Left: the videos and photos that you gave. Processing a video again with --force finds the person again."""
@@ -38,6 +40,9 @@ def register(subparsers: Any) -> None:
     what.add_argument("--person", type=int, metavar="ID", help="person_id")
     what.add_argument("--face", action="append", metavar="CLIP:FACE_ID", help="a person of a clip; may be repeated")
     what.add_argument("--clip", metavar="NAME", help="name of a clip")
+    what.add_argument(
+        "--older-than", type=_days, metavar="DAYS", help="clips that were processed more than so many days ago"
+    )
     add_index_flag(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
@@ -49,9 +54,15 @@ def _erase(args: argparse.Namespace) -> int:
     root: Path = args.root
     if not root.is_dir():
         raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
-    faces = _faces(args.face or [])
+    faces, old = _faces(args.face or []), list[str]()
     if args.person is not None:
         what = f"person {args.person}"
+    elif args.older_than is not None:
+        old = clips_older_than(root, args.older_than, time.time())
+        what = f"{len(old)} clips that were processed more than {args.older_than:g} days ago"
+        if not old:
+            print(json.dumps(dataclasses.asdict(Erased())) if args.json else "no clip was processed so long ago")
+            return 0
     else:
         what = f"clip {args.clip}" if args.clip is not None else ", ".join(args.face)
     _confirm(what, root, sure=args.yes)
@@ -65,6 +76,10 @@ def _erase(args: argparse.Namespace) -> int:
         erased = erase_person(root, args.person, location)
     elif args.clip is not None:
         erased = erase_clip(root, args.clip, location)
+    elif args.older_than is not None:
+        erased = Erased()
+        for clip in old:
+            erased.add(erase_clip(root, clip, location))
     else:
         erased = erase_faces(root, faces, location)
     if args.json:
@@ -72,6 +87,16 @@ def _erase(args: argparse.Namespace) -> int:
     else:
         _say(what, erased)
     return 0
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = float("nan")
+    if not 0 <= days <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return days
 
 
 def _faces(given: list[str]) -> dict[str, set[int]]:

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, StoreError
+from ..config import Options
+from ..corrections import person_number
+from ..drawing import Blur, write_drawn_video
+from ..errors import InputError, OptionError, StoreError
 from ..exporting import TABLES, ClipExport, clips_to_export
+from ..graph.inputs import find_clips
 from ..indexing import read_people
+from ..people_files import read_names
 from ..search.edl import edl_lines
 from ..search.subtitles import cues, srt_lines, vtt_lines
 from ..search.tabular import write_json, write_parquet
 from ..store.files import storing
+from ..wiring import Tools
 
 __all__ = ["register"]
 
@@ -22,10 +28,15 @@ _HELP = """\
 facesearch export ROOT --format parquet json     all tables over all clips: clips, frames, shots, faces, tracks, appearances
 facesearch export ROOT --format csv              who is on screen when: one row for each appearance
 facesearch export ROOT --format srt vtt          the same as subtitles, beside each video: CLIP.faces.srt
-facesearch export ROOT --format edl              the same as a cut of the moments, one edit list for each clip"""
+facesearch export ROOT --format edl              the same as a cut of the moments, one edit list for each clip
+facesearch export ROOT --format annotated        each video with boxes and names drawn into it: CLIP.annotated.mp4
+facesearch export ROOT --format blurred          each video with all people made unrecognisable: CLIP.blurred.mp4
+  --except ID|NAME ...                           all but these
+  --only ID|NAME ...                             only these"""
 
 _PER_CLIP = ("srt", "vtt", "edl")
-_FORMATS = ("parquet", "json", "csv", *_PER_CLIP)
+_DRAWN = ("annotated", "blurred")
+_FORMATS = ("parquet", "json", "csv", *_PER_CLIP, *_DRAWN)
 
 
 def register(subparsers: Any) -> None:
@@ -43,6 +54,18 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--clip", action="append", default=[], metavar="NAME", help="only this clip; may be repeated")
     parser.add_argument("--table", action="append", choices=list(TABLES), help="only this table; may be repeated")
+    whom = parser.add_mutually_exclusive_group()
+    whom.add_argument(
+        "--only", nargs="+", default=[], metavar="ID|NAME", help="with blurred: make only these people unrecognisable"
+    )
+    whom.add_argument(
+        "--except",
+        dest="but",
+        nargs="+",
+        default=[],
+        metavar="ID|NAME",
+        help="with blurred: make all people unrecognisable but these",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     parser.set_defaults(call=_export)
 
@@ -51,6 +74,7 @@ def _export(args: argparse.Namespace) -> int:
     root: Path = args.root
     if not root.is_dir():
         raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
+    blur = _blur(args)
     clips = clips_to_export(root, read_people(root), args.clip)
     others: Path = args.output or root / "exports"
     for form in dict.fromkeys(args.format):
@@ -62,6 +86,9 @@ def _export(args: argparse.Namespace) -> int:
                     others / f"{name}.{form}",
                     write(others / f"{name}.{form}", TABLES[name].columns, TABLES[name].rows(clips)),
                 )
+        elif form in _DRAWN:
+            _directory(others)
+            _write_drawn(root, clips, others, form, blur, named=bool(args.clip))
         elif form == "csv":
             _directory(others)
             _write_csv(others / "appearances.csv", clips)
@@ -87,6 +114,34 @@ def _edl(clip: ClipExport) -> Iterable[str]:
 
 
 _LINES: dict[str, Callable[[ClipExport], Iterable[str]]] = {"srt": _srt, "vtt": _vtt, "edl": _edl}
+
+
+def _blur(args: argparse.Namespace) -> Blur:
+    if (args.only or args.but) and "blurred" not in args.format:
+        raise OptionError("--only and --except go with --format blurred", where="export")
+    named = read_names(args.root)
+    people = set()
+    for text in args.only or args.but:
+        same = {person.person_id for person in named if person.name == text}
+        people |= same or {person_number(args.root, text)}
+    return Blur("only" if args.only else "except" if args.but else "all", frozenset(people))
+
+
+def _write_drawn(
+    root: Path, clips: Sequence[ClipExport], directory: Path, form: str, blur: Blur, *, named: bool
+) -> None:
+    sources = {clip.name: clip for clip in find_clips(root)}
+    with Tools(Options()) as tools:
+        for clip in clips:
+            source = sources.get(clip.name)
+            if source is None or source.kind != "video":
+                if named:
+                    raise InputError("there is no video of this clip", where=root, asked=clip.name)
+                print(f"{clip.name}: no video, left out")
+                continue
+            path = directory / f"{clip.name}.{form}.mp4"
+            count = write_drawn_video(clip, source, path, tools, blur=blur if form == "blurred" else None)
+            print(f"{path}: {count:,} frames", flush=True)
 
 
 def _write_csv(path: Path, clips: Sequence[ClipExport]) -> None:
