@@ -134,6 +134,7 @@ def main() -> int:
                 except httpx.HTTPError:
                     time.sleep(0.2)
             time.sleep(2)
+            busy = os.getloadavg()[0]
             load = asyncio.run(run(base, args.users, args.seconds))
             rss = peak_rss_mb(server.pid)
         finally:
@@ -142,6 +143,7 @@ def main() -> int:
         shutil.rmtree(root)
     result = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "load_average_before": round(busy, 1),
         "date": time.strftime("%Y-%m-%d"),
         "users": args.users,
         "seconds": args.seconds,

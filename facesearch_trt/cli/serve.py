@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -109,7 +110,9 @@ def _serve(args: argparse.Namespace) -> int:
         shown = f"[{args.host}]" if ":" in args.host else args.host
         scheme = "http" if certificate is None else "https"
         print(f"{scheme}://{shown}:{args.port}/  (Ctrl-C ends it)", flush=True)
-        serve(service, access, args.port, certificate=certificate, key=key)
+        # Ctrl-C is how a server ends.
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(service, access, args.port, certificate=certificate, key=key)
     return 0
 
 
