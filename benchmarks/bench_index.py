@@ -10,10 +10,11 @@ index: of the 100 nearest rows, those beyond the person's own are strangers that
 
 Each engine runs in a process of its own over the same vectors, so that its memory is its own:
 
-index     this program: clips of 25 rows, put in batches of 64 as `facesearch index` does, then searched for the top 100
-numpy     all vectors in memory, one matrix product per query, exact faiss-flat, faiss-sq8, faiss-hnsw    FAISS: exact;
-IVF with 8-bit codes, all cells probed; HNSW (32 links), which is built up to 100,000 rows only: it takes 40 minutes for
-a million
+index       this program: clips of 25 rows, put in batches of 64 as `facesearch index` does, then searched for the top 100
+numpy       all vectors in memory, one matrix product per query, exact
+faiss-flat  FAISS, exact
+faiss-sq8   FAISS, IVF with 8-bit codes, all cells probed
+faiss-hnsw  FAISS, HNSW with 32 links; built up to 100,000 rows only, for it takes 40 minutes for a million
 
 For the index also: what one more clip, a clip done again, and the erasure of a person cost at each size.
 """
