@@ -2,6 +2,9 @@
 
 usage: bench_identity.py [--sizes 1000,10000,100000] [--dimension 512] [--out benchmarks/results/identity.json]
 
+Sizes that are not measured keep their result in the file. The load of the machine (mean of the last minute, at the end)
+is noted with each; processor seconds are what to compare on a machine that others use.
+
 Synthetic identities: unit vectors around random centres, 6.7 appearances of a person on average (1 to 40, geometric),
 cosine of two appearances of one person 0.6. One in twenty appearances is poor (cosine 0.3 with its person's, not
 trusted). Appearances come in clips of up to 27; those of one clip were seen together, so a person is in a clip once.
@@ -52,7 +55,8 @@ def make(count: int, dimension: int, seed: int = 0) -> tuple[Appearances, np.nda
         share = np.where(poor[part], SIMILARITY_POOR / SIMILARITY_SAME, 1.0) * SIMILARITY_SAME
         weight = np.where(poor[part], share / np.sqrt(SIMILARITY_SAME), np.sqrt(SIMILARITY_SAME)).astype(np.float32)
         vectors[part] = unit(weight[:, None] * unit(centres)[centre] + np.sqrt(1 - weight**2)[:, None] * unit(own))
-    return Appearances(vectors, np.where(poor, 0.05, 5.0), ~poor, _together(people)), people
+    clips = np.arange(count) // CLIP
+    return Appearances(vectors, np.where(poor, 0.05, 5.0), ~poor, _together(people), clips), people
 
 
 def _together(people: np.ndarray) -> np.ndarray:
@@ -89,6 +93,7 @@ def measure(count: int, dimension: int) -> dict[str, Any]:
         "bcubed_f_good": round(scores_good.f, 4),
         "bcubed_precision_good": round(scores_good.precision, 4),
         "agreement_with_exact": None,
+        "load": round(os.getloadavg()[0], 1),
     }
     if count <= EXACT_UP_TO:
         rows = np.flatnonzero(good)
@@ -118,13 +123,18 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args.one, args.dimension)))
         return
-    results = []
+    old = json.loads(args.out.read_text(encoding="utf-8"))["results"] if args.out.exists() else []
+    results: list[dict[str, Any]] = []
     for size in map(int, args.sizes.split(",")):
         command = [sys.executable, __file__, "--one", str(size), "--dimension", str(args.dimension)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         results.append(json.loads(done.stdout))
         print(json.dumps(results[-1]), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    measured = {result["appearances"] for result in results}
+    results = sorted(
+        [*results, *(row for row in old if row["appearances"] not in measured)], key=lambda row: int(row["appearances"])
+    )
     content = {"processors": len(os.sched_getaffinity(0)), "numpy": np.__version__, "results": results}
     args.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

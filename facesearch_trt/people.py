@@ -38,7 +38,7 @@ from .types import Array
 __all__ = ["PeopleSummary", "known_people", "resolve", "seen_together", "update_people"]
 
 _log = logging.getLogger(__name__)
-_VERSION = 2
+_VERSION = 3
 """Changes when the same clips give other people."""
 
 

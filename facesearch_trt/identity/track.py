@@ -16,6 +16,9 @@ __all__ = ["FaceTracker"]
 
 _REFUSED = 10.0
 """Distance of pairs that cannot be one track; norfair's threshold is 1."""
+_REACH_PER_FRAME, _REACH_FRAMES = 0.6, 4
+"""Face sizes that a small or blurred face that looks the same may have moved for each frame that it was not seen, and for
+how many: a walker of 30 px under a camera that pans crosses half his face from frame to frame."""
 _POINTS = 7
 """Two corners of the box and five landmarks."""
 
@@ -151,7 +154,9 @@ class FaceTracker:
         # Without an embedding to trust only a short gap can be bridged.
         near &= known | (missed[None] <= max(3.0, self._settings.max_age / 4))
         # A fast face that looks alike may have left its predicted box altogether.
-        reach = np.where(known, 1.0 + 0.15 * np.minimum(missed, 30)[None], 1.2)
+        # Also one that nobody can tell moves on while it is not looked at, as with every N-th frame.
+        unknown_reach = 1.2 + _REACH_PER_FRAME * np.clip(missed - 1, 0, _REACH_FRAMES)
+        reach = np.where(known, 1.0 + 0.15 * np.minimum(missed, 30)[None], unknown_reach[None])
         alike = (evidence >= np.where(known, 1.3, 1.4)) & (shift < reach) & sized
         motion = 0.5 * (1 - iou) + 0.5 * np.minimum(shift, 1)
         appearance = np.clip(1.5 - evidence, 0, 1.5) / 1.5

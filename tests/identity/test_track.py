@@ -103,3 +103,19 @@ def test_the_weaker_of_two_overlapping_faces_is_not_tracked_when_asked():
     counts = Counter(found.track_ids.tolist())
     assert max(counts.values()) == 10
     assert sorted(counts.values())[:-1] == [1] * 10
+
+
+@LOOKS
+@pytest.mark.parametrize("every", [1, 3])
+def test_small_faces_under_a_camera_that_turns_back_are_followed_at_every_third_frame(look, every):
+    """Faces of 30 px, too small to tell, shift by nearly half their size per frame; then the camera turns round."""
+
+    def path(x: float, y: float):
+        return lambda t: (x + (14 * t if t < 30 else 14 * 30 - 14 * (t - 30)), y, 30)
+
+    actors = [Actor(0, path(300, 400)), Actor(1, path(700, 420)), Actor(2, path(1100, 380))]
+    found, truth = identities(film(actors, 60, Cast(look), every=every), look)
+    # Each may break in two where the camera turns; nobody is mixed with another.
+    assert len(found.tracks) <= 6
+    for track in range(len(found.tracks)):
+        assert len({person for one, person in zip(found.track_ids, truth, strict=True) if one == track}) == 1
