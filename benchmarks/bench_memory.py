@@ -47,7 +47,17 @@ with tempfile.TemporaryDirectory() as directory:
     for times in (1, args.times):
         clip = Path(directory) / f"times_{times}.mp4"
         write_video(clip, pictures(times), 30)
-        command = ["run", "--input_directory", str(clip), "--frames", "none", "--no-report", "--no-isolate", "--pack", args.pack]
+        command = [
+            "run",
+            "--input_directory",
+            str(clip),
+            "--frames",
+            "none",
+            "--no-report",
+            "--no-isolate",
+            "--pack",
+            args.pack,
+        ]
         done = subprocess.run([sys.executable, "-c", PROGRAM, *command], capture_output=True, text=True, check=True)
         lines = done.stdout.splitlines()
         peaks.append(int(lines[-1].split()[1]))
