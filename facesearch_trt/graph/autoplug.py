@@ -61,7 +61,14 @@ class Autoplug(Plug):
         self._path = path
         self._endless = False
         source, typefind = (gst.ElementFactory.make(name) for name in ("filesrc", "typefind"))
-        source.set_property("location", str(path))
+        try:
+            source.set_property("location", str(path))
+        except UnicodeEncodeError as error:
+            raise DecodeError(
+                "its name is not UTF-8, which GStreamer wants",
+                where=str(path).encode("utf-8", "backslashreplace").decode(),
+                remedy="Rename it, or the directory that holds it.",
+            ) from error
         pipeline.add(source)
         pipeline.add(typefind)
         source.link(typefind)

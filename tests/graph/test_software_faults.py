@@ -15,7 +15,7 @@ from facesearch_trt.graph import software
 from facesearch_trt.graph.software import SoftwareSource
 from facesearch_trt.types import Clip
 from tests.graph.helpers import decode, made, pictures, source_of, state_threads, wait_until
-from tests.media import audio_only, clip_of, cut_short, missing, number_of
+from tests.media import audio_only, clip_of, cut_short, missing, number_of, numbered, write_clip
 
 COUNT = 100
 
@@ -271,3 +271,11 @@ def test_opening_and_closing_leaves_nothing_behind(tmp_path: Path) -> None:
     # GLib keeps up to 8 threads for the next task; each clip uses 4 or more.
     assert max(threads) - min(threads) <= 8
     assert max(files) == min(files)
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_of_that_clip(tmp_path: Path) -> None:
+    plain = write_clip(tmp_path / "plain.mp4", (numbered(n) for n in range(3)))
+    path = Path(os.fsdecode(os.fsencode(tmp_path / "clip-") + b"\xff.mp4"))
+    plain.rename(path)
+    with pytest.raises(DecodeError, match=r"not UTF-8.*Rename it"), source_of(path) as source:
+        list(source)
