@@ -62,13 +62,14 @@ class Autoplug(Plug):
         self._endless = False
         source, typefind = (gst.ElementFactory.make(name) for name in ("filesrc", "typefind"))
         try:
-            source.set_property("location", str(path))
+            str(path).encode()
         except UnicodeEncodeError as error:
             raise DecodeError(
                 "its name is not UTF-8, which GStreamer wants",
                 where=str(path).encode("utf-8", "backslashreplace").decode(),
                 remedy="Rename it, or the directory that holds it.",
             ) from error
+        source.set_property("location", str(path))
         pipeline.add(source)
         pipeline.add(typefind)
         source.link(typefind)
