@@ -9,6 +9,8 @@ agreement (BCubed F) of two groupings on the faces that both have:
 - order: ``person_id`` of all clips, against clips named in another order, and against clips that came one by one;
 - rate: ``face_id`` of each clip, against the same clip rendered at twice the frame rate;
 - every: ``face_id`` of each clip with ``--every 1``, against ``--every 3``.
+
+``--results ROOT`` measures order and every on results that are there, deciding again from their faces.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import argparse
 import csv
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +27,14 @@ import numpy as np
 from benchmarks.testbench_clips import write_clip
 from benchmarks.testbench_set import clips
 from facesearch_trt.cli.main import main as facesearch
+from facesearch_trt.config import CONFIGS
 from facesearch_trt.evaluation.grouping import agreement
+from facesearch_trt.identity.builder import IdentityBuilder
+from facesearch_trt.identity.deep_sort import load_tracker_settings
+from facesearch_trt.models.catalogue import load_catalogue
 from facesearch_trt.people import update_people
 from facesearch_trt.people_files import read_people_table, read_state
+from facesearch_trt.store import ClipStore
 
 LEAST_IOU = 0.4
 """Of two boxes in one moment that show the same face."""
@@ -91,6 +99,36 @@ def order_agreement(root: Path, work: Path, *, seed: int = 0) -> tuple[float, fl
     return results[0], results[1]
 
 
+def every_agreement(directory: Path, every: int = 3) -> float:
+    """Return the agreement of a clip's people with those decided from every N-th of its frames."""
+    store = ClipStore(directory)
+    record = store.record()
+    assert record is not None
+    entry = load_catalogue().embedder(record.models["embedder"].name)
+    settings = load_tracker_settings(CONFIGS / "deep_sort.yaml")
+    frames = list(store.load_faces(with_chips=False, with_embeddings=True))
+    found = []
+    for step in (1, every):
+        builder = IdentityBuilder(settings, entry.similarity, entry.similarity_strict)
+        for frame in frames:
+            if frame.frame_num % step == 0:
+                builder.add(frame)
+        found.append(builder.finish().face_ids)
+    kept = np.repeat([frame.frame_num % every == 0 for frame in frames], [len(frame.faces) for frame in frames])
+    return agreement(found[0][kept].tolist(), found[1].tolist())
+
+
+def of_results(root: Path) -> dict[str, object]:
+    """Return the agreements that results which are there can show."""
+    with tempfile.TemporaryDirectory() as scratch:
+        renamed, one_by_one = order_agreement(root, Path(scratch))
+    table = {
+        directory.name.removesuffix(".pipeline"): round(every_agreement(directory), 4)
+        for directory in sorted(root.glob("*.pipeline"))
+    }
+    return {"order": round(renamed, 4), "one_by_one": round(one_by_one, 4), "every": table}
+
+
 def run(root: Path, pack: str, *more: str) -> None:
     """Process a ROOT."""
     if facesearch(["run", "--input_directory", str(root), "--frames", "none", "--pack", pack, *more]):
@@ -123,8 +161,6 @@ def measure(photos: Path, work: Path, pack: str, seed: int, counts: tuple[int, i
             row[name], row[f"{name}_faces"] = round(agreement(left, right), 4), len(left)
             worst = min(worst, agreement(left, right))
         table[directory.name.removesuffix(".pipeline")] = row
-    import tempfile
-
     with tempfile.TemporaryDirectory() as scratch:
         renamed, one_by_one = order_agreement(places["plain"], Path(scratch), seed=seed)
     return {
@@ -138,16 +174,22 @@ def measure(photos: Path, work: Path, pack: str, seed: int, counts: tuple[int, i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path), parser.add_argument("work", type=Path)
+    parser.add_argument("photos", type=Path, nargs="?"), parser.add_argument("work", type=Path, nargs="?")
+    parser.add_argument("--results", type=Path, nargs="+", help="directories that were processed, instead of new clips")
     parser.add_argument("--pack", default="open")
     for name, default in (("seed", 300), ("streets", 1), ("albums", 1), ("shared", 6)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "invariance.json")
     args = parser.parse_args()
-    counts = (args.streets, args.albums, args.shared)
-    result = measure(args.photos, args.work, args.pack, args.seed, counts)
     content = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
-    content[f"{args.pack}, seed {args.seed}"] = result
+    if args.results:
+        result = {root.name: of_results(root) for root in args.results}
+        content |= result
+    elif args.work is None:
+        parser.error("give PHOTOS and WORK, or --results ROOT")
+    else:
+        result = measure(args.photos, args.work, args.pack, args.seed, (args.streets, args.albums, args.shared))
+        content[f"{args.pack}, seed {args.seed}"] = result
     args.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2), file=sys.stdout)
 
