@@ -9,7 +9,7 @@ Synthetic identities: unit vectors around random centres, 6.7 appearances of a p
 cosine of two appearances of one person 0.6. One in twenty appearances is poor (cosine 0.3 with its person's, not
 trusted). Appearances come in clips of up to 27; those of one clip were seen together, so a person is in a clip once.
 Each size runs in a process of its own, so that its peak of memory is its own. Up to 20,000 appearances the grouping is
-also compared with the exact one (``identity/cluster.py``, all pairs, one merge after the other).
+also compared with the exact one (``exact_clustering.py``, all pairs, one merge after the other).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.exact_clustering import agglomerate
 from facesearch_trt.evaluation.grouping import agreement, bcubed
 from facesearch_trt.identity.across_clips import Appearances, people_of_all_clips, similarity_needed
-from facesearch_trt.identity.cluster import agglomerate
 from facesearch_trt.identity.scale import unit
 
 SIMILARITY_SAME, SIMILARITY_POOR = 0.6, 0.3
@@ -126,7 +126,15 @@ def main() -> None:
     old = json.loads(args.out.read_text(encoding="utf-8"))["results"] if args.out.exists() else []
     results: list[dict[str, Any]] = []
     for size in map(int, args.sizes.split(",")):
-        command = [sys.executable, __file__, "--one", str(size), "--dimension", str(args.dimension)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.bench_identity",
+            "--one",
+            str(size),
+            "--dimension",
+            str(args.dimension),
+        ]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         results.append(json.loads(done.stdout))
         print(json.dumps(results[-1]), flush=True)

@@ -32,8 +32,8 @@ from facesearch_trt.evaluation.grouping import agreement
 from facesearch_trt.identity.builder import IdentityBuilder
 from facesearch_trt.identity.deep_sort import load_tracker_settings
 from facesearch_trt.models.catalogue import load_catalogue
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_people_table, read_state
+from facesearch_trt.people.files import read_people_table, read_state
+from facesearch_trt.people.update import update_people
 from facesearch_trt.store import ClipStore
 
 LEAST_IOU = 0.4

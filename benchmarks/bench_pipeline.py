@@ -42,7 +42,7 @@ def pipeline(clip: Path, pack: str, work: Path) -> dict[str, Any]:
     """Run the program's own single pass."""
     from facesearch_trt.config import Options
     from facesearch_trt.graph.inputs import find_clips
-    from facesearch_trt.runner import Outcome
+    from facesearch_trt.running.runner import Outcome
     from facesearch_trt.steps import run_pipeline
     from facesearch_trt.wiring import Tools
 

@@ -13,7 +13,7 @@ from .errors import InputError
 from .graph.camera import checked_address, without_password
 from .graph.live import LiveFrame, LiveStream
 from .graph.software_camera import software_camera
-from .runner import Outcome, Watcher, run_clips
+from .running.runner import Outcome, Watcher, run_clips
 from .steps import record_live
 from .store.record import Live, Source
 from .types import Clip, Frame

@@ -23,8 +23,8 @@ import yaml
 
 from .config import Options, options_as_dict
 from .errors import BackendError, BusyError, ClipError, FaceSearchError, ModelError, UsageError, WorkerError
-from .isolated import Isolated, Order
-from .runner import DEATHS, Outcome, Watcher, largest_first, settled
+from .running.isolated import Isolated, Order
+from .running.runner import DEATHS, Outcome, Watcher, largest_first, settled
 from .store.clip import ClipStore
 from .types import Clip
 

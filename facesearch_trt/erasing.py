@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .clip_people import OUTPUT_SUFFIX, finished_clips
-from .corrections import forget_undo
-from .decisions import DECISIONS_FILE, load_decisions, save_decisions
 from .errors import InputError, OptionError, StoreError
-from .gallery import GALLERY_FILE, load_gallery
 from .indexing import index_clips, root_name
-from .people import known_people, resolve, update_people
-from .people_files import locked, read_names, read_people_table, read_state, write_state, write_whole
+from .people.clips import OUTPUT_SUFFIX, finished_clips
+from .people.corrections import forget_undo
+from .people.decisions import DECISIONS_FILE, load_decisions, save_decisions
+from .people.files import locked, read_names, read_people_table, read_state, write_state, write_whole
+from .people.gallery import GALLERY_FILE, load_gallery
+from .people.update import known_people, resolve, update_people
 from .search.where import Where
 from .search.writer import IndexWriter
 from .store.clip import ClipStore

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .clip_people import OUTPUT_SUFFIX, finished_clips
 from .errors import InputError, StoreError, TableError
 from .indexing import People, root_name
+from .people.clips import OUTPUT_SUFFIX, finished_clips
+from .people.tracks import Track, load_tracks
 from .search.matches import Match, matches_from_rows
 from .search.subtitles import OnScreen
 from .search.tabular import ColumnType
 from .store.clip import ClipStore
 from .store.schema import FACES_IDENTIFIED, FRAMES, QUALITY, SHOTS, Table
 from .store.tables import read_rows
-from .tracks import Track, load_tracks
 
 __all__ = ["TABLES", "ClipExport", "Export", "clips_to_export", "label_of", "track_row"]
 

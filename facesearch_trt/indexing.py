@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .clip_people import OUTPUT_SUFFIX, clip_fingerprint
-from .decisions import load_decisions
 from .errors import FaceSearchError, InputError, StoreError
 from .models.places import home_directory
-from .people import resolve
-from .people_files import read_names, read_people_table
+from .people.clips import OUTPUT_SUFFIX, clip_fingerprint
+from .people.decisions import load_decisions
+from .people.files import read_names, read_people_table
+from .people.tracks import ClipTracks, Face, Track, load_tracks
+from .people.update import resolve
 from .search.rows import ClipEntry, ClipRows, clip_key
 from .search.writer import IndexWriter, Removed
 from .store.clip import ClipStore
 from .store.record import RunRecord
-from .tracks import ClipTracks, Face, Track, load_tracks
 from .types import Array
 
 __all__ = [

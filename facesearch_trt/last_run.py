@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .people_files import write_whole
-from .runner import Outcome
+from .people.files import write_whole
+from .running.runner import Outcome
 
 __all__ = ["LAST_RUN_FILE", "last_run", "save_last_run"]
 

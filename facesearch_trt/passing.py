@@ -13,8 +13,8 @@ from .graph.containers import layout_of
 from .graph.inputs import images_of
 from .identity.builder import identify
 from .plan import source_of
-from .runner import Outcome, Watcher
-from .stopwatch import Stopwatch
+from .running.runner import Outcome, Watcher
+from .running.stopwatch import Stopwatch
 from .store.clip import ClipStore
 from .store.record import Live, Model, Source
 from .store.schema import StepName

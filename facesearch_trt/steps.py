@@ -18,7 +18,7 @@ from .faces.embed import embed
 from .identity.shots import mark_shots
 from .passing import Pass, skipped
 from .plan import planned_keys, source_of, step_key
-from .runner import Outcome, Watcher
+from .running.runner import Outcome, Watcher
 from .store.clip import ClipStore
 from .store.record import Live, Source
 from .store.schema import STEPS, StepName

@@ -40,8 +40,8 @@ from .nvcodec_tools import (
     nvcodec_problem,
     picture_reader,
 )
-from .runner import choose_at_once
-from .tracing import Pool, Trace
+from .running.runner import choose_at_once
+from .running.tracing import Pool, Trace
 from .types import Clip, FrameSource
 
 __all__ = ["Tools", "detector_order", "embedder_order", "engines_of", "resident_bytes"]

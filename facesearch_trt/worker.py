@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FaceSearchError
-from .isolated import Order
-from .runner import Outcome, Stopped
+from .running.isolated import Order
+from .running.runner import Outcome, Stopped
 from .steps import JOBS
 from .types import Clip
 from .wiring import Tools

@@ -15,10 +15,10 @@ pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'fa
 from facesearch_trt.cli.main import main
 from facesearch_trt.erasing import erase_clip, erase_faces, erase_person
 from facesearch_trt.errors import InputError, OptionError
-from facesearch_trt.gallery import GALLERY_FILE, load_gallery
 from facesearch_trt.indexing import read_people, update_index
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_state
+from facesearch_trt.people.files import read_state
+from facesearch_trt.people.gallery import GALLERY_FILE, load_gallery
+from facesearch_trt.people.update import update_people
 from facesearch_trt.search.index import Index
 from facesearch_trt.search.where import Where
 from facesearch_trt.search.writer import IndexWriter

@@ -14,16 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesearch_trt.config import CONFIGS, load_options
-from facesearch_trt.decisions import DECISIONS_FILE, load_decisions
 from facesearch_trt.errors import FaceSearchError
 from facesearch_trt.evaluation.truth import read_mot, read_truth
-from facesearch_trt.gallery import GALLERY_FILE, load_gallery
 from facesearch_trt.graph.containers import checked_layout
 from facesearch_trt.graph.image_size import image_size
 from facesearch_trt.graph.images import ImageSource
 from facesearch_trt.identity.deep_sort import load_tracker_settings
 from facesearch_trt.models.catalogue import load_catalogue
-from facesearch_trt.people_files import (
+from facesearch_trt.people.decisions import DECISIONS_FILE, load_decisions
+from facesearch_trt.people.files import (
     LOG_FILE,
     NAMES_FILE,
     PEOPLE_FILE,
@@ -33,6 +32,7 @@ from facesearch_trt.people_files import (
     read_people_table,
     read_state,
 )
+from facesearch_trt.people.gallery import GALLERY_FILE, load_gallery
 from facesearch_trt.photo import read_photo
 from facesearch_trt.store.record import RunRecord, read_record
 from facesearch_trt.store.schema import FACES_IDENTIFIED, FRAMES, QUALITY, SHOTS, Table
@@ -71,7 +71,7 @@ def _mp4() -> bytes:
 
 def _state_bytes(path: Path) -> bytes:
     """Return a state that the program wrote itself."""
-    from facesearch_trt.people import update_people
+    from facesearch_trt.people.update import update_people
 
     root = path / "root"
     root.mkdir()

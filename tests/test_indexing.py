@@ -13,13 +13,13 @@ pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'fa
 from facesearch_trt.cli.main import main
 from facesearch_trt.errors import InputError
 from facesearch_trt.indexing import Update, clip_rows, index_clips, read_people, root_name, update_index
-from facesearch_trt.people import update_people
+from facesearch_trt.people.tracks import load_tracks
+from facesearch_trt.people.update import update_people
 from facesearch_trt.search.confidence import Thresholds
 from facesearch_trt.search.index import Answer, Index
 from facesearch_trt.search.where import Where
 from facesearch_trt.search.writer import IndexWriter
 from facesearch_trt.store import ClipStore
-from facesearch_trt.tracks import load_tracks
 
 from .clip_results import DIMENSION, SIMILARITY, STRICT, person, sighting, write_clip
 

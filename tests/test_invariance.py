@@ -14,7 +14,7 @@ from benchmarks.testbench_clips import write_clip as film_clip
 from benchmarks.testbench_scenes import corridor
 from facesearch_trt import demo
 from facesearch_trt.evaluation.grouping import agreement
-from facesearch_trt.people import update_people
+from facesearch_trt.people.update import update_people
 from tests.clip_results import SIMILARITY, STRICT, write_clip
 
 WIDTH, HEIGHT = 480, 270

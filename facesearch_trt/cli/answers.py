@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ..clip_people import OUTPUT_SUFFIX
+from ..people.clips import OUTPUT_SUFFIX
 from ..search.confidence import Odds
 from ..search.index import Answer, Found, Index
 from ..search.matches import Appearance, Match

@@ -9,12 +9,12 @@ from typing import Any
 
 import cv2
 
-from ..calibration import Calibration, calibrate, calibrate_pairs, curve_picture, write_thresholds
-from ..corrected_pairs import corrected_pairs
 from ..errors import IdentityError, InputError, OptionError
-from ..gallery import Photo, embed_photos, photos_by_person
 from ..models.entries import EmbedderEntry
-from ..people_files import write_whole
+from ..people.calibration import Calibration, calibrate, calibrate_pairs, curve_picture, write_thresholds
+from ..people.corrected_pairs import corrected_pairs
+from ..people.files import write_whole
+from ..people.gallery import Photo, embed_photos, photos_by_person
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
 

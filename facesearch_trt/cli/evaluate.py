@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..evaluation.scores import ClipScore
-from ..scoring import score_root
+from ..people.scoring import score_root
 
 __all__ = ["register"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Options
-from ..corrections import person_number
 from ..drawing import Blur, write_drawn_video
 from ..errors import InputError, OptionError, StoreError
 from ..exporting import TABLES, ClipExport, clips_to_export
 from ..graph.inputs import find_clips
 from ..indexing import read_people
-from ..people_files import read_names
+from ..people.corrections import person_number
+from ..people.files import read_names
 from ..search.edl import edl_lines
 from ..search.subtitles import cues, srt_lines, vtt_lines
 from ..search.tabular import write_json, write_parquet

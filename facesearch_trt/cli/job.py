@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..sharing import parse_shard
+from ..running.sharing import parse_shard
 from .flags import add_option_flags, options_from
 from .work import Work, work_through
 

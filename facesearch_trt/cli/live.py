@@ -15,8 +15,8 @@ from ..cameras import Camera, read_addresses, record_camera, stream_of
 from ..config import Options
 from ..errors import UsageError
 from ..graph.live import LiveStream
-from ..people import update_people
-from ..runner import Outcome, exit_status
+from ..people.update import update_people
+from ..running.runner import Outcome, exit_status
 from ..types import Clip
 from ..wiring import Tools
 from .flags import add_option_flags, options_from

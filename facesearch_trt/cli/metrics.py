@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import OptionError, UsageError
-from ..runner import Outcome
+from ..running.runner import Outcome
 from ..store.clip import ClipStore
 from ..types import Clip
 from .progress import LineWatcher, TerminalWatcher

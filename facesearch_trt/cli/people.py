@@ -8,7 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..corrections import (
+from ..errors import InputError, OptionError
+from ..people.corrections import (
     ignore_people,
     merge_people,
     name_person,
@@ -18,11 +19,10 @@ from ..corrections import (
     split_person,
     undo_correction,
 )
-from ..decisions import load_decisions
-from ..errors import InputError, OptionError
-from ..gallery import enrol
-from ..people import PeopleSummary, resolve, update_people
-from ..people_files import read_names, read_people_table
+from ..people.decisions import load_decisions
+from ..people.files import read_names, read_people_table
+from ..people.gallery import enrol
+from ..people.update import PeopleSummary, resolve, update_people
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
 

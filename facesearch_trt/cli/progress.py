@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from ..runner import Outcome
+from ..running.runner import Outcome
 from ..types import Clip
 
 __all__ = ["LineWatcher", "TerminalWatcher", "outcome_line", "summary", "watcher_for"]

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ..config import Options
 from ..distributed import Cluster
-from ..gallery import enrol
 from ..graph.inputs import find_clips
-from ..isolated import Isolated, Order
 from ..last_run import save_last_run
-from ..people import PeopleSummary, update_people
+from ..people.gallery import enrol
+from ..people.update import PeopleSummary, update_people
 from ..report.html import REPORT_FILE
-from ..runner import Job, Outcome, choose_at_once, exit_status, run_clips
-from ..sharing import shard_of
+from ..running.isolated import Isolated, Order
+from ..running.runner import Job, Outcome, choose_at_once, exit_status, run_clips
+from ..running.sharing import shard_of
 from ..store.clip import ClipStore
 from ..types import Clip
 from ..wiring import Tools

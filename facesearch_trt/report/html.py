@@ -14,7 +14,7 @@ import cv2
 from markupsafe import Markup
 
 from .. import __version__
-from ..people_files import write_whole
+from ..people.files import write_whole
 from ..types import Array
 from .library import ClipView, Library, PersonView, Seen, Snapshot, shown
 from .rendering import STATIC, environment

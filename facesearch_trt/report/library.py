@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..clip_people import OUTPUT_SUFFIX
-from ..decisions import DECISIONS_FILE
 from ..errors import FaceSearchError
 from ..exporting import track_row
 from ..graph.inputs import find_clips, natural_key
 from ..indexing import Person, read_people, root_name
 from ..last_run import last_run
-from ..people_files import LOG_FILE, NAMES_FILE, PEOPLE_FILE
+from ..people.clips import OUTPUT_SUFFIX
+from ..people.decisions import DECISIONS_FILE
+from ..people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE
+from ..people.tracks import Track, load_tracks
 from ..search.matches import Appearance, Match, matches_from_rows
 from ..search.rows import clip_key
 from ..store.clip import ClipStore
 from ..store.record import RunRecord
 from ..store.schema import FACES, QUALITY, RECORD_FILE
-from ..tracks import Track, load_tracks
 from ..types import Clip
 
 __all__ = ["ClipView", "Library", "PersonView", "Seen", "Snapshot", "shown"]

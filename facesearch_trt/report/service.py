@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Options
-from ..corrections import (
+from ..erasing import Erased, erase_clip, erase_person
+from ..errors import InputError, OptionError
+from ..identity.scale import unit
+from ..people.corrections import (
     Similarities,
     Undoable,
     ignore_people,
@@ -22,11 +25,8 @@ from ..corrections import (
     split_person,
     undo_correction,
 )
-from ..erasing import Erased, erase_clip, erase_person
-from ..errors import InputError, OptionError
-from ..identity.scale import unit
-from ..people import known_people, resolve
-from ..people_files import read_state
+from ..people.files import read_state
+from ..people.update import known_people, resolve
 from ..search.index import Answer
 from ..wiring import Tools
 from .boxes import BoxCache

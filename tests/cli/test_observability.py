@@ -17,8 +17,8 @@ import pytest
 from facesearch_trt.cli.logs import JsonFormatter
 from facesearch_trt.cli.main import main
 from facesearch_trt.cli.metrics import Metrics
-from facesearch_trt.runner import Outcome
-from facesearch_trt.tracing import Pool, Trace
+from facesearch_trt.running.runner import Outcome
+from facesearch_trt.running.tracing import Pool, Trace
 from facesearch_trt.types import Clip
 from tests.faults.clips import FRAMES, QUICK, make_clips
 

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from facesearch_trt.calibration import calibrate, far_bound
 from facesearch_trt.cli.main import main
 from facesearch_trt.errors import InputError
-from facesearch_trt.gallery import GALLERY_FILE, Gallery, names_from_gallery
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_names, read_people_table
+from facesearch_trt.people.calibration import calibrate, far_bound
+from facesearch_trt.people.files import read_names, read_people_table
+from facesearch_trt.people.gallery import GALLERY_FILE, Gallery, names_from_gallery
+from facesearch_trt.people.update import update_people
 from tests.clip_results import SIMILARITY, STRICT, person, sighting, write_clip
 
 

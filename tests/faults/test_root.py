@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.main import main
-from facesearch_trt.stopwatch import Stopwatch
+from facesearch_trt.running.stopwatch import Stopwatch
 from facesearch_trt.store.clip import ClipStore
 
 from .clips import QUICK, make_clips, results
@@ -77,7 +77,7 @@ def test_a_run_waits_for_a_clip_that_another_process_is_writing(
             if naps == 3:
                 writer.__exit__(None, None, None)
 
-        monkeypatch.setattr("facesearch_trt.runner.time.sleep", nap)
+        monkeypatch.setattr("facesearch_trt.running.runner.time.sleep", nap)
         with caplog.at_level("INFO"):
             assert run(root) == 0
     assert caplog.text.count("b: another run is working on it") == 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from facesearch_trt import isolated
 from facesearch_trt.cli.main import main
+from facesearch_trt.running import isolated
 
 from .clips import QUICK, make_clips, results
 

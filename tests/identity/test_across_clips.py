@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.exact_clustering import agglomerate
 from facesearch_trt.evaluation.grouping import agreement
 from facesearch_trt.identity import linkage, neighbours
 from facesearch_trt.identity.across_clips import Appearances, people_of_all_clips, similarity_needed
-from facesearch_trt.identity.cluster import agglomerate
 from facesearch_trt.identity.cohort import strangers_likeness
 from facesearch_trt.identity.linkage import link
 from facesearch_trt.identity.neighbours import similar_pairs

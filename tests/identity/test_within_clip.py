@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks.exact_clustering import agglomerate
 from facesearch_trt.errors import IdentityError
 from facesearch_trt.evaluation.grouping import agreement
-from facesearch_trt.identity.cluster import agglomerate
 from facesearch_trt.identity.scale import SimilarityScale, unit
 
 from .scenes import ARCFACE, DLIB, Actor, Cast, film, identities, pairs, still, walk

@@ -14,8 +14,8 @@ import pytest
 
 from facesearch_trt.config import Options
 from facesearch_trt.indexing import update_index
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_people_table
+from facesearch_trt.people.files import read_people_table
+from facesearch_trt.people.update import update_people
 from facesearch_trt.search.writer import IndexWriter
 from facesearch_trt.store import ClipStore, Model
 from facesearch_trt.types import FaceBatch, Frame

@@ -13,7 +13,7 @@ import pytest
 
 from facesearch_trt.cli.main import main
 from facesearch_trt.config import Options
-from facesearch_trt.people_files import read_people_table
+from facesearch_trt.people.files import read_people_table
 from facesearch_trt.report.security import Access
 from facesearch_trt.report.service import Service
 from facesearch_trt.report.web import create_app

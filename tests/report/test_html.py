@@ -13,12 +13,12 @@ import pytest
 
 from facesearch_trt.cli.main import main
 from facesearch_trt.last_run import save_last_run
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_people_table
+from facesearch_trt.people.files import read_people_table
+from facesearch_trt.people.update import update_people
 from facesearch_trt.report import html as report
 from facesearch_trt.report.html import write_report
 from facesearch_trt.report.rendering import moment, span, spans_of
-from facesearch_trt.runner import Outcome
+from facesearch_trt.running.runner import Outcome
 from facesearch_trt.search.matches import Appearance, Picture
 from facesearch_trt.types import Clip
 

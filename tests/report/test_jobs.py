@@ -11,7 +11,7 @@ import pytest
 from facesearch_trt.cli.progress import LineWatcher
 from facesearch_trt.errors import OptionError
 from facesearch_trt.report.jobs import Job, Jobs
-from facesearch_trt.runner import Outcome
+from facesearch_trt.running.runner import Outcome
 from facesearch_trt.types import Clip
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facesearch_trt.corrections import last_correction
-from facesearch_trt.people_files import read_names
+from facesearch_trt.people.corrections import last_correction
+from facesearch_trt.people.files import read_names
 
 from .conftest import HOSTILE, Web
 

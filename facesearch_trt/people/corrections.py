@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .clip_people import clip_fingerprint, finished_clips
+from ..errors import FaceSearchError, OptionError
+from ..store.clip import ClipStore
+from ..wiring import Tools
+from .clips import clip_fingerprint, finished_clips
 from .decisions import DECISIONS_FILE, Decisions, Face, Split, load_decisions, save_decisions
-from .errors import FaceSearchError, OptionError
-from .people import PeopleSummary, known_people, resolve, seen_together, update_people
-from .people_files import (
+from .files import (
     forget_log,
     locked,
     read_log,
@@ -26,8 +27,7 @@ from .people_files import (
     write_state,
     write_whole,
 )
-from .store.clip import ClipStore
-from .wiring import Tools
+from .update import PeopleSummary, known_people, resolve, seen_together, update_people
 
 __all__ = [
     "UNDO_FILE",

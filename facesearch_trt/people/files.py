@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .clip_people import ClipPeople
-from .errors import TableError
-from .identity.persons import Change
-from .store.files import storing, write_durably
-from .store.npz import opened_npz
-from .types import Array
+from ..errors import TableError
+from ..identity.persons import Change
+from ..store.files import storing, write_durably
+from ..store.npz import opened_npz
+from ..types import Array
+from .clips import ClipPeople
 
 __all__ = [
     "LOG_FILE",

@@ -12,8 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from .errors import BackendError, BusyError, FaceSearchError, ModelError, UsageError, WorkerError
-from .types import Clip
+from ..errors import BackendError, BusyError, FaceSearchError, ModelError, UsageError, WorkerError
+from ..types import Clip
 
 __all__ = [
     "DEATHS",

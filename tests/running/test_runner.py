@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.errors import BusyError, DecodeError, ModelError, WorkerError
-from facesearch_trt.runner import Outcome, choose_at_once, exit_status, run_clips
+from facesearch_trt.running.runner import Outcome, choose_at_once, exit_status, run_clips
 from facesearch_trt.types import Clip
 
 CLIPS = [Clip(f"clip{n}", Path(f"clip{n}.mp4"), "video", Path(f"clip{n}.pipeline")) for n in range(6)]
@@ -82,7 +82,7 @@ def test_at_most_so_many_clips_are_at_work() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_a_clip_that_another_run_writes_is_done_after_the_others(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facesearch_trt.runner._BUSY_WAIT_S", 0)
+    monkeypatch.setattr("facesearch_trt.running.runner._BUSY_WAIT_S", 0)
     tried: list[str] = []
 
     def job(clip: Clip, watcher: Notes) -> Outcome:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .store.clip import ClipStore
-from .store.schema import chip_file
-from .types import Array, Frame
+from ..store.clip import ClipStore
+from ..store.schema import chip_file
+from ..types import Array, Frame
 
 __all__ = ["ClipTracks", "Face", "Track", "load_tracks"]
 

@@ -23,11 +23,11 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from .config import Options
-from .errors import BackendError, WorkerError
+from ..config import Options
+from ..errors import BackendError, WorkerError
+from ..store.clip import ClipStore
+from ..types import Clip
 from .runner import Outcome, Stopped, Watcher
-from .store.clip import ClipStore
-from .types import Clip
 
 __all__ = ["WORKER", "Isolated", "Order"]
 
@@ -64,7 +64,7 @@ class _InWork:
 
 
 class Isolated:
-    """Runs clips in a child; a context manager that ends it. ``job`` is a :data:`facesearch_trt.runner.Job` for several threads.
+    """Runs clips in a child; a context manager that ends it. ``job`` is a :data:`facesearch_trt.running.runner.Job` for several threads.
 
     Parameters
     ----------

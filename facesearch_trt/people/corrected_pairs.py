@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import IdentityError, InputError
+from ..types import Array
 from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, load_decisions
-from .errors import IdentityError, InputError
-from .people_files import State, read_log, read_state
-from .types import Array
+from .files import State, read_log, read_state
 
 __all__ = ["CorrectedPairs", "corrected_pairs"]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .clip_people import ClipPeople, clip_fingerprint, finished_clips, read_clip_people
+from ..errors import FaceSearchError, IdentityError
+from ..identity.across_clips import Appearances, group_means, people_of_all_clips, similarity_needed
+from ..identity.persons import Change, carry_ids, match_rows
+from ..types import Array
+from .clips import ClipPeople, clip_fingerprint, finished_clips, read_clip_people
 from .decided import decided_rows, followed, with_new_ids
 from .decisions import DECISIONS_FILE, Decisions, load_decisions, save_decisions
-from .errors import FaceSearchError, IdentityError
-from .gallery import Gallery, load_gallery, names_from_gallery
-from .identity.across_clips import Appearances, group_means, people_of_all_clips, similarity_needed
-from .identity.persons import Change, carry_ids, match_rows
-from .people_files import (
+from .files import (
     NAMES_FILE,
     PEOPLE_FILE,
     NamedPerson,
@@ -33,7 +33,7 @@ from .people_files import (
     write_state,
     write_whole,
 )
-from .types import Array
+from .gallery import Gallery, load_gallery, names_from_gallery
 
 __all__ = ["PeopleSummary", "known_people", "resolve", "seen_together", "update_people"]
 

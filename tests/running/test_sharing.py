@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch_trt.errors import OptionError
-from facesearch_trt.sharing import parse_shard, shard_of
+from facesearch_trt.running.sharing import parse_shard, shard_of
 from facesearch_trt.types import Clip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..types import Array
+from facesearch_trt.types import Array
 
 __all__ = ["agglomerate"]
 

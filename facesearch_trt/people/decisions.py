@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .errors import OptionError
+from ..errors import OptionError
 
 __all__ = ["DECISIONS_FILE", "Decisions", "Face", "Split", "load_decisions", "save_decisions"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import IdentityError, StoreError
-from .identity.describe import face_trust, face_weights
-from .identity.scale import unit
-from .store.clip import ClipStore
-from .store.schema import EMBEDDINGS_FILE, FACES, QUALITY, RECORD_FILE
-from .types import Array
+from ..errors import IdentityError, StoreError
+from ..identity.describe import face_trust, face_weights
+from ..identity.scale import unit
+from ..store.clip import ClipStore
+from ..store.schema import EMBEDDINGS_FILE, FACES, QUALITY, RECORD_FILE
+from ..types import Array
 
 __all__ = ["OUTPUT_SUFFIX", "ClipPeople", "clip_fingerprint", "finished_clips", "read_clip_people"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from facesearch_trt.stopwatch import Stopwatch
+from facesearch_trt.running.stopwatch import Stopwatch
 
 
 def _slow(items: Iterator[int], seconds: float) -> Iterator[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from .errors import StoreError
+from ..errors import StoreError
 
 __all__ = ["Pool", "Trace"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .clip_people import ClipPeople
+from ..types import Array
+from .clips import ClipPeople
 from .decisions import DECISIONS_FILE, Decisions
-from .people_files import State
-from .types import Array
+from .files import State
 
 __all__ = ["decided_rows", "followed", "with_new_ids"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from facesearch_trt.cli.main import main
-from facesearch_trt.corrected_pairs import corrected_pairs
 from facesearch_trt.errors import InputError
 from facesearch_trt.models.catalogue import load_catalogue
-from facesearch_trt.people import update_people
-from facesearch_trt.people_files import read_people_table
+from facesearch_trt.people.corrected_pairs import corrected_pairs
+from facesearch_trt.people.files import read_people_table
+from facesearch_trt.people.update import update_people
 from tests.clip_results import SIMILARITY, STRICT, write_clip
 
 MODEL = "dlib-resnet"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from .errors import InputError, OptionError
-from .models.catalogue import load_catalogue
-from .models.entries import EmbedderEntry, FileSource, PypiSource
-from .people_files import write_whole
-from .types import Array
+from ..errors import InputError, OptionError
+from ..models.catalogue import load_catalogue
+from ..models.entries import EmbedderEntry, FileSource, PypiSource
+from ..types import Array
+from .files import write_whole
 
 __all__ = ["Calibration", "calibrate", "calibrate_pairs", "curve_picture", "far_bound", "write_thresholds"]
 

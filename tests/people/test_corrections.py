@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.main import main
-from facesearch_trt.corrections import (
+from facesearch_trt.erasing import erase_person
+from facesearch_trt.errors import OptionError
+from facesearch_trt.people.corrections import (
     UNDO_FILE,
     ignore_people,
     last_correction,
@@ -17,13 +19,10 @@ from facesearch_trt.corrections import (
     split_person,
     undo_correction,
 )
-from facesearch_trt.decisions import load_decisions
-from facesearch_trt.erasing import erase_person
-from facesearch_trt.errors import OptionError
-from facesearch_trt.people import resolve, update_people
-from facesearch_trt.people_files import LOG_FILE, NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
-
-from .clip_results import SIMILARITY, STRICT, write_clip
+from facesearch_trt.people.decisions import load_decisions
+from facesearch_trt.people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
+from facesearch_trt.people.update import resolve, update_people
+from tests.clip_results import SIMILARITY, STRICT, write_clip
 
 BOTH = (SIMILARITY, STRICT)
 
@@ -110,7 +109,9 @@ def test_what_is_refused_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPa
         merge_people(root, [0, 1], BOTH)
     assert not (root / "people.yaml").exists()
     with monkeypatch.context() as patch:
-        patch.setattr("facesearch_trt.corrections.update_people", lambda *_: (_ for _ in ()).throw(OptionError("no")))
+        patch.setattr(
+            "facesearch_trt.people.corrections.update_people", lambda *_: (_ for _ in ()).throw(OptionError("no"))
+        )
         with pytest.raises(OptionError):
             name_person(root, 0, "Ann", BOTH)
     assert not (root / "people.yaml").exists()

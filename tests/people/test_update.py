@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from facesearch_trt.decisions import DECISIONS_FILE
 from facesearch_trt.errors import IdentityError, OptionError
-from facesearch_trt.people import PeopleSummary, update_people
-from facesearch_trt.people_files import LOG_FILE, PEOPLE_FILE, STATE_FILE, read_log, read_people_table
+from facesearch_trt.people.decisions import DECISIONS_FILE
+from facesearch_trt.people.files import LOG_FILE, PEOPLE_FILE, STATE_FILE, read_log, read_people_table
+from facesearch_trt.people.update import PeopleSummary, update_people
 from tests.clip_results import SIMILARITY, STRICT, write_clip
 
 

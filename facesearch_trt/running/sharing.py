@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from .errors import OptionError
-from .types import Clip
+from ..errors import OptionError
+from ..types import Clip
 
 __all__ = ["parse_shard", "shard_of"]
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .clip_people import OUTPUT_SUFFIX
-from .errors import InputError, StoreError, TableError
-from .evaluation.scores import ClipScore, Matches, match_clip, score
-from .evaluation.truth import NOT_A_FACE, Sightings, read_sightings, read_truth
+from ..errors import InputError, StoreError, TableError
+from ..evaluation.scores import ClipScore, Matches, match_clip, score
+from ..evaluation.truth import NOT_A_FACE, Sightings, read_sightings, read_truth
+from ..identity.scale import unit
+from ..store.clip import ClipStore
+from ..store.schema import FACES, FRAMES
+from ..types import Array
+from .clips import OUTPUT_SUFFIX
+from .files import read_people_table, read_state
 from .gallery import Gallery, load_gallery
-from .identity.scale import unit
-from .people_files import read_people_table, read_state
-from .store.clip import ClipStore
-from .store.schema import FACES, FRAMES
-from .types import Array
 
 __all__ = ["GalleryScore", "RootScore", "score_root"]
 

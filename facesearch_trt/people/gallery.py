@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import IdentityError, InputError
-from .faces.detect import with_chips
-from .graph.inputs import images_of, is_image
-from .identity.scale import unit
-from .people_files import write_whole
-from .store.npz import opened_npz
-from .types import Array
-from .wiring import Tools
+from ..errors import IdentityError, InputError
+from ..faces.detect import with_chips
+from ..graph.inputs import images_of, is_image
+from ..identity.scale import unit
+from ..store.npz import opened_npz
+from ..types import Array
+from ..wiring import Tools
+from .files import write_whole
 
 __all__ = [
     "GALLERY_FILE",
