@@ -75,7 +75,7 @@ def test_the_worker_ends_with_its_parent(tmp_path: Path, kill: signal.Signals) -
     root = make_clips(tmp_path / "root", "a", "b", "slow")
     # fmt: off
     program = (
-        "import sys; from facesearch_trt import isolated; isolated.WORKER = 'tests.faults.worker';"
+        "import sys; from facesearch_trt.running import isolated; isolated.WORKER = 'tests.faults.worker';"
         "from facesearch_trt.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     # fmt: on
