@@ -50,7 +50,7 @@ def test_a_clip_that_kills_its_workers_is_put_aside(tmp_path: Path) -> None:
     root = make_clips(tmp_path / "root", "a", "b", "crash", "once")
     # fmt: off
     program = (
-        "import sys; from facesearch_trt import isolated; isolated.WORKER = 'tests.faults.worker';"
+        "import sys; from facesearch_trt.running import isolated; isolated.WORKER = 'tests.faults.worker';"
         "from facesearch_trt.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     # fmt: on
