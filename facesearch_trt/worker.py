@@ -1,4 +1,5 @@
-"""The child of :mod:`.running.isolated`: ``python -m facesearch_trt.worker SOCKET PARENT``. Does the clips that it is sent and tells of them."""
+"""The child of :mod:`.running.isolated`: ``python -m facesearch_trt.worker SOCKET PARENT``. Does the clips that it is sent and tells of
+them."""
 
 from __future__ import annotations
 
