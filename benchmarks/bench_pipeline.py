@@ -63,6 +63,9 @@ def pipeline(clip: Path, pack: str, work: Path) -> dict[str, Any]:
 
 
 def _warm(detector: Any, embedder: Any) -> None:
+    from facesearch_trt.identity.track import load_tracker
+
+    load_tracker()
     detector.detect([np.zeros((64, 64, 3), np.uint8)])
     embedder.embed(np.zeros((1, embedder.spec.chip_size, embedder.spec.chip_size, 3), np.uint8))
 

@@ -24,6 +24,7 @@ from .graph.nvcodec import NvcodecSource
 from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
+from .identity.track import load_tracker
 from .inference.choose import Backend, NetworkOrder, choose_backend, engines_directory, open_network
 from .inference.device import cuda_device
 from .inference.engine import Engine
@@ -215,6 +216,8 @@ class Tools:
         """The detector, loaded."""
         with self._lock:
             if self._detector is None:
+                # Beside the networks, whose loading leaves the interpreter free: the first frame would wait for it.
+                threading.Thread(target=load_tracker, name="load tracker", daemon=True).start()
                 spec, options = prepare_detector(self.detector_entry), self.options
                 self._detector = Detector(
                     self._engine(detector_order(self.detector_entry, options)),

@@ -12,7 +12,7 @@ from ..types import Array, FaceBatch, Frame
 from .deep_sort import TrackerSettings
 from .scale import SimilarityScale, unit
 
-__all__ = ["FaceTracker"]
+__all__ = ["FaceTracker", "load_tracker"]
 
 _REFUSED = 10.0
 """Distance of pairs that cannot be one track; norfair's threshold is 1."""
@@ -162,6 +162,11 @@ class FaceTracker:
         appearance = np.clip(1.5 - evidence, 0, 1.5) / 1.5
         cost = np.where(known, 0.4 * motion + 0.6 * appearance, 0.15 + 0.6 * motion + 0.2 * appearance)
         return np.where((near | alike) & ~contradicts, np.minimum(cost, 0.99), _REFUSED)
+
+
+def load_tracker() -> None:
+    """Import norfair, which takes more than a second (SciPy's statistics come with it), ahead of its first use."""
+    import norfair  # noqa: F401
 
 
 def _used(faces: FaceBatch, settings: TrackerSettings) -> Array:
