@@ -107,7 +107,7 @@ def deepstream_graph(
     engines: Path,
     *,
     at_once: int,
-    live: bool = False,
+    live: bool,
 ) -> Iterator[ClipGraph]:
     """Give the graph for a while.
 

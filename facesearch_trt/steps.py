@@ -82,6 +82,7 @@ def record_live(
 
 
 def _chain(job: Pass, source: FrameSource, tools: Tools) -> None:
+    tools.load_tracker_ahead()
     frames = job.watch("decode", source)
     frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
     if not source.finds_faces:

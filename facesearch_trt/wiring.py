@@ -107,6 +107,7 @@ class Tools:
         self.trace = None if profile is None else self._stack.enter_context(Trace(profile))
         """Of what every thread does, where one is wanted."""
         self._backend: Backend | None = None
+        self._loads_tracker = False
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
         self._engines: dict[str, Engine] = {}
@@ -216,8 +217,6 @@ class Tools:
         """The detector, loaded."""
         with self._lock:
             if self._detector is None:
-                # Beside the networks, whose loading leaves the interpreter free: the first frame would wait for it.
-                threading.Thread(target=load_tracker, name="load tracker", daemon=True).start()
                 spec, options = prepare_detector(self.detector_entry), self.options
                 self._detector = Detector(
                     self._engine(detector_order(self.detector_entry, options)),
@@ -295,17 +294,7 @@ class Tools:
         """The DeepStream graph of the cameras, running."""
         with self._lock:
             if self._camera_graph is None:
-                self._camera_graph = self._stack.enter_context(
-                    deepstream_graph(
-                        self.detector_entry,
-                        self.detector,
-                        self.aligner,
-                        self.options,
-                        engines_of(self.options),
-                        at_once=self._cameras,
-                        live=True,
-                    )
-                )
+                self._camera_graph = self._deepstream_graph(self.detector, self._cameras, live=True)
             return self._camera_graph
 
     def _has_engines_for(self, clip: Clip) -> bool:
@@ -327,17 +316,17 @@ class Tools:
     def _deepstream(self, detect: bool) -> ClipGraph:
         with self._lock:
             if detect not in self._deepstreams:
-                self._deepstreams[detect] = self._stack.enter_context(
-                    deepstream_graph(
-                        self.detector_entry,
-                        self.detector if detect else None,
-                        self.aligner,
-                        self.options,
-                        engines_of(self.options),
-                        at_once=self.clips_at_once,
-                    )
-                )
+                detector = self.detector if detect else None
+                self._deepstreams[detect] = self._deepstream_graph(detector, self.clips_at_once, live=False)
             return self._deepstreams[detect]
+
+    def _deepstream_graph(self, detector: Detector | None, at_once: int, *, live: bool) -> ClipGraph:
+        engines = engines_of(self.options)
+        return self._stack.enter_context(
+            deepstream_graph(
+                self.detector_entry, detector, self.aligner, self.options, engines, at_once=at_once, live=live
+            )
+        )
 
     def _has_decoder_for(self, clip: Clip) -> bool:
         """Return whether NVDEC decodes a video; true where it was asked for, when opening says what is missing."""
@@ -370,6 +359,16 @@ class Tools:
             every=self.options.every,
             finds_faces=on_device,
         )
+
+    def load_tracker_ahead(self) -> None:
+        """Begin to load the tracker, if nobody has: beside the networks, whose loading leaves the interpreter free.
+
+        It takes more than a second, for which the first frame would wait.
+        """
+        with self._lock:
+            if not self._loads_tracker:
+                self._loads_tracker = True
+                threading.Thread(target=load_tracker, name="load tracker", daemon=True).start()
 
     def identity(self) -> IdentityBuilder:
         """Return a new builder of one clip's tracks and people."""
