@@ -9,7 +9,26 @@ from typing import Any
 
 from ..config import Options, flag_of, load_options, option_type, options_with
 
-__all__ = ["add_option_flags", "options_from"]
+__all__ = ["PHOTO_OPTIONS", "add_option_flags", "options_from"]
+
+PHOTO_OPTIONS = frozenset(
+    {
+        "pack",
+        "detector",
+        "embedder",
+        "models_file",
+        "backend",
+        "precision",
+        "engines",
+        "threads",
+        "detector_size",
+        "close_up_size",
+        "score_threshold",
+        "nms_iou",
+        "min_face_px",
+    }
+)
+"""Options that say something about finding and embedding the face of a photo."""
 
 
 def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[str] = frozenset()) -> None:

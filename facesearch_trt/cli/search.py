@@ -18,7 +18,7 @@ from ..search.where import Where
 from ..searching import options_for, search_faces
 from ..wiring import Tools
 from . import answers
-from .flags import add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, options_from
 from .index import add_index_flag, index_location
 
 __all__ = ["register"]
@@ -31,25 +31,6 @@ facesearch search --person ID|NAME               all appearances of a person who
 facesearch search --person ID|NAME --together    who is on screen at the same time
 
 Make the index first: facesearch index ROOT"""
-
-_FOR_PHOTOS = frozenset(
-    {
-        "pack",
-        "detector",
-        "embedder",
-        "models_file",
-        "backend",
-        "precision",
-        "engines",
-        "threads",
-        "detector_size",
-        "close_up_size",
-        "score_threshold",
-        "nms_iou",
-        "min_face_px",
-    }
-)
-"""Options that say something about finding and embedding the face of a photo."""
 
 
 def register(subparsers: Any) -> None:
@@ -101,7 +82,7 @@ def register(subparsers: Any) -> None:
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument("--csv", action="store_true", help="print a table with a row for each appearance")
     known = {field.name for field in dataclasses.fields(Options)}
-    add_option_flags(parser, leave_out=frozenset(known - _FOR_PHOTOS))
+    add_option_flags(parser, leave_out=frozenset(known - PHOTO_OPTIONS))
     parser.set_defaults(call=_search)
 
 

@@ -12,30 +12,12 @@ from typing import Any
 
 from ..config import Options
 from ..errors import BackendError, InputError, OptionError
-from .flags import add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, options_from
 from .index import add_index_flag, index_location
 
 __all__ = ["register"]
 
 _TOKEN_VARIABLE = "FACESEARCH_TOKEN"
-_FOR_SEARCHES = frozenset(
-    {
-        "pack",
-        "detector",
-        "embedder",
-        "models_file",
-        "backend",
-        "precision",
-        "engines",
-        "threads",
-        "detector_size",
-        "close_up_size",
-        "score_threshold",
-        "nms_iou",
-        "min_face_px",
-    }
-)
-"""Options that say something about finding and embedding the face of a photo."""
 
 
 def register(subparsers: Any) -> None:
@@ -65,7 +47,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
     known = {field.name for field in dataclasses.fields(Options)}
-    add_option_flags(parser, leave_out=frozenset(known - _FOR_SEARCHES))
+    add_option_flags(parser, leave_out=frozenset(known - PHOTO_OPTIONS))
     parser.set_defaults(call=_serve)
 
 

@@ -69,7 +69,7 @@ def _rendered(root: Path, snapshot: Snapshot) -> str:
     pairs = seconds_together(snapshot.clips, snapshot)
     longest = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     style = "\n".join([_static("base.css"), _static("report.css"), *faces])
-    script = _static("report.js")
+    script = "\n".join([_static("report.js"), _static("arrows.js")])
     return (
         environment()
         .get_template("report.html")
