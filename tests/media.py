@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from facesearch_trt.graph.gst import gstreamer
@@ -20,6 +21,7 @@ __all__ = [
     "audio_only",
     "clip_of",
     "cut_short",
+    "frames_of",
     "missing",
     "number_of",
     "numbered",
@@ -210,3 +212,14 @@ def _run(pipeline: Any, buffers: Iterable[Any] = ()) -> None:
         assert message.type == gst.MessageType.EOS, message.parse_error()
     finally:
         pipeline.set_state(gst.State.NULL)
+
+
+def frames_of(path: Path, first: int, count: int) -> Iterator[Array]:
+    """Yield ``count`` frames of a video from number ``first`` on, uint8 [H, W, 3] BGR, as OpenCV decodes them."""
+    video = cv2.VideoCapture(str(path))
+    video.set(cv2.CAP_PROP_POS_FRAMES, first)
+    for _ in range(count):
+        good, picture = video.read()
+        assert good
+        yield picture
+    video.release()

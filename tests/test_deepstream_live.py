@@ -17,8 +17,7 @@ from facesearch_trt.graph.deepstream_bindings import choose_bindings
 from tests.doubles import deepstream
 from tests.doubles.gpu.install import installed
 from tests.doubles.gpu.machine import GpuMachine
-from tests.media import write_clip
-from tests.test_deepstream_run import pictures
+from tests.media import frames_of, write_clip
 from tests.test_live import Server
 
 OPTIONS = ["--pack", "yunet-arcface", "--precision", "fp32", "--detector-size", "320"]
@@ -33,7 +32,7 @@ def double(request: pytest.FixtureRequest) -> Iterator[deepstream.State]:
 
 @pytest.fixture
 def camera(shared_data: Path, tmp_path: Path) -> Iterator[Server]:
-    frames = (cv2.resize(frame, (320, 180)) for frame in pictures(shared_data / "clips" / "hamilton.mp4", 150, 120))
+    frames = (cv2.resize(frame, (320, 180)) for frame in frames_of(shared_data / "clips" / "hamilton.mp4", 150, 120))
     server = Server(write_clip(tmp_path / "camera.mp4", frames, fps=5, codec="h264"))
     yield server
     server.off()

@@ -19,7 +19,7 @@ from facesearch_trt.types import Array
 from tests.doubles import deepstream
 from tests.doubles.gpu.install import installed
 from tests.doubles.gpu.machine import GpuMachine
-from tests.media import write_clip
+from tests.media import frames_of, write_clip
 
 PACK = ["--pack", "yunet-arcface"]
 BOX = ("x1", "y1", "x2", "y2")
@@ -39,16 +39,6 @@ def double(request: pytest.FixtureRequest) -> Iterator[deepstream.State]:
         yield state
 
 
-def pictures(path: Path, first: int, count: int) -> Iterator[Array]:
-    video = cv2.VideoCapture(str(path))
-    video.set(cv2.CAP_PROP_POS_FRAMES, first)
-    for _ in range(count):
-        good, picture = video.read()
-        assert good
-        yield picture
-    video.release()
-
-
 @pytest.fixture(scope="module")
 def software(shared_data: Path, shared_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real clip and two others, of the same size at another rate and of another size and container, with the tables of
@@ -57,8 +47,8 @@ def software(shared_data: Path, shared_models: Path, tmp_path_factory: pytest.Te
     root = tmp_path_factory.mktemp("software")
     hamilton = root / "hamilton.mp4"
     shutil.copy2(shared_data / "clips" / "hamilton.mp4", hamilton)
-    write_clip(root / "mirrored.mp4", (frame[:, ::-1] for frame in pictures(hamilton, 150, 40)), fps=15)
-    smaller = (cv2.resize(frame, (480, 270), interpolation=cv2.INTER_AREA) for frame in pictures(hamilton, 225, 30))
+    write_clip(root / "mirrored.mp4", (frame[:, ::-1] for frame in frames_of(hamilton, 150, 40)), fps=15)
+    smaller = (cv2.resize(frame, (480, 270), interpolation=cv2.INTER_AREA) for frame in frames_of(hamilton, 225, 30))
     write_clip(root / "smaller.mkv", smaller, fps=25)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACESEARCH_MODELS", str(shared_models))
@@ -82,8 +72,8 @@ def short(shared_data: Path, tmp_path: Path) -> Path:
     root = tmp_path / "short"
     root.mkdir()
     hamilton = shared_data / "clips" / "hamilton.mp4"
-    write_clip(root / "large.mp4", pictures(hamilton, 150, 12), fps=25)
-    smaller = (cv2.resize(frame, (480, 360), interpolation=cv2.INTER_AREA) for frame in pictures(hamilton, 150, 12))
+    write_clip(root / "large.mp4", frames_of(hamilton, 150, 12), fps=25)
+    smaller = (cv2.resize(frame, (480, 360), interpolation=cv2.INTER_AREA) for frame in frames_of(hamilton, 150, 12))
     write_clip(root / "small.mp4", smaller, fps=25)
     return root
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from facesearch_trt.types import Array, Clip
+from facesearch_trt.types import Clip
 from tests.doubles import deepstream
 from tests.graph.deepstream_graph import Tuning, agree, arcface, by_software, deepstream_graph, face_ids, taken, yunet
-from tests.media import clip_of, write_clip
+from tests.media import clip_of, frames_of, write_clip
 
 
 @pytest.fixture
@@ -21,24 +21,13 @@ def double() -> Iterator[deepstream.State]:
         yield state
 
 
-def pictures(path: Path, first: int, count: int) -> Iterator[Array]:
-    """Yield some frames of a video."""
-    video = cv2.VideoCapture(str(path))
-    video.set(cv2.CAP_PROP_POS_FRAMES, first)
-    for _ in range(count):
-        good, picture = video.read()
-        assert good
-        yield picture
-    video.release()
-
-
 @pytest.fixture(scope="module")
 def three_clips(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     """The real clip, another of its size at another rate, and one of another size and rate."""
     hamilton = shared_data / "clips" / "hamilton.mp4"
     directory = tmp_path_factory.mktemp("clips")
-    mirrored = (frame[:, ::-1] for frame in pictures(hamilton, 150, 40))
-    small = (cv2.resize(frame, (480, 270), interpolation=cv2.INTER_AREA) for frame in pictures(hamilton, 225, 30))
+    mirrored = (frame[:, ::-1] for frame in frames_of(hamilton, 150, 40))
+    small = (cv2.resize(frame, (480, 270), interpolation=cv2.INTER_AREA) for frame in frames_of(hamilton, 225, 30))
     return [
         clip_of(hamilton),
         clip_of(write_clip(directory / "mirrored.mp4", mirrored, fps=15)),

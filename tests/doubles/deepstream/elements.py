@@ -13,6 +13,8 @@ gi.require_version("GstVideo", "1.0")
 
 from gi.repository import GLib, GObject, Gst  # noqa: E402
 
+from tests.doubles.queries import answered  # noqa: E402
+
 from . import contract  # noqa: E402
 from .rules import STATE, ContractViolation, violation  # noqa: E402
 
@@ -199,17 +201,3 @@ Nvmm.TEMPLATES = {
 Nvmm.set_metadata("NVMM stamp", "Filter", "calls system memory NVMM", "tests")
 for _template in Nvmm.TEMPLATES.values():
     Nvmm.add_pad_template(_template)
-
-
-def answered(pad: Any, parent: Any, query: Any) -> bool:
-    """Answer caps queries from the pad's template; everything else is the default."""
-    if query.type == Gst.QueryType.CAPS:
-        caps, wanted = pad.get_pad_template_caps(), query.parse_caps()
-        query.set_caps_result(caps if wanted is None else wanted.intersect(caps))
-        return True
-    if query.type == Gst.QueryType.ACCEPT_CAPS:
-        query.set_accept_caps_result(query.parse_accept_caps().can_intersect(pad.get_pad_template_caps()))
-        return True
-    if query.type == Gst.QueryType.ALLOCATION:
-        return False
-    return bool(pad.query_default(parent, query))

@@ -17,9 +17,10 @@ import onnxruntime
 from gi.repository import GObject, Gst
 
 from tests.doubles.gpu.tensorrt_build import MAGIC
+from tests.doubles.queries import answered
 
 from .contract import contract
-from .elements import Checked, answered, guarded, properties_of
+from .elements import Checked, guarded, properties_of
 from .infer_config import read_config
 from .memory import Batch, Layer, Surface, TensorPool, Tensors, batch_of
 from .rules import STATE, violation

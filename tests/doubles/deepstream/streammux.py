@@ -9,8 +9,10 @@ from typing import Any
 
 from gi.repository import GObject, Gst
 
+from tests.doubles.queries import answered
+
 from . import colour
-from .elements import Checked, answered, guarded, properties_of
+from .elements import Checked, guarded, properties_of
 from .memory import Batch, FrameRecord, Surface, attach, resolved_memory_type
 from .rules import STATE, violation
 

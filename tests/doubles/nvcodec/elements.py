@@ -12,6 +12,8 @@ gi.require_version("GstVideo", "1.0")
 
 from gi.repository import GLib, GObject, Gst, GstVideo  # noqa: E402
 
+from tests.doubles.queries import answered  # noqa: E402
+
 from .library import CONTEXT_TYPE, Cuda, padded  # noqa: E402
 
 __all__ = ["DECODERS", "STATE"]
@@ -45,7 +47,7 @@ class Upload(Gst.Element):
         self.src = Gst.Pad.new_from_template(self.TEMPLATES[1], "src")
         self.sink.set_chain_function_full(lambda pad, parent, buffer: self._chain(buffer))
         self.sink.set_event_function_full(self._event)
-        self.sink.set_query_function_full(_query)
+        self.sink.set_query_function_full(answered)
         self.add_pad(self.sink)
         self.add_pad(self.src)
         self.has_context = False
@@ -102,19 +104,6 @@ class Upload(Gst.Element):
         error = GLib.Error.new_literal(GLib.quark_from_string("gst-stream-error-quark"), text, 1)
         self.post_message(Gst.Message.new_error(self, error, f"x(1): f (): /x:\n{text}"))
         return Gst.FlowReturn.ERROR
-
-
-def _query(pad: Any, parent: Any, query: Any) -> bool:
-    if query.type == Gst.QueryType.CAPS:
-        caps, wanted = pad.get_pad_template_caps(), query.parse_caps()
-        query.set_caps_result(caps if wanted is None else wanted.intersect(caps))
-        return True
-    if query.type == Gst.QueryType.ACCEPT_CAPS:
-        query.set_accept_caps_result(query.parse_accept_caps().can_intersect(pad.get_pad_template_caps()))
-        return True
-    if query.type == Gst.QueryType.ALLOCATION:
-        return False
-    return bool(pad.query_default(parent, query))
 
 
 def _declare(cls: Any) -> Any:
