@@ -124,6 +124,11 @@ class PersonView:
         return sum(one.seconds for one in self.seen)
 
     @cached_property
+    def clip_count(self) -> int:
+        """Clips that they are in, in some of which they may have several ``face_id``."""
+        return len({one.clip.id for one in self.seen})
+
+    @cached_property
     def faces(self) -> int:
         """Detections in all clips."""
         return sum(one.faces for one in self.seen)

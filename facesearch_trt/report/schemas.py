@@ -130,7 +130,7 @@ def _person(person: PersonView) -> dict[str, Any]:
         "person_id": person.person_id,
         "name": person.name,
         "ignored": person.ignored,
-        "clips": len({seen.clip.id for seen in person.seen}),
+        "clips": person.clip_count,
         "appearances": person.appearances,
         "faces": person.faces,
         "seconds": person.seconds,

@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from facesearch_trt.people.files import read_people_table
 from facesearch_trt.people.update import update_people
 from facesearch_trt.report import html as report
 from facesearch_trt.report.html import write_report
+from facesearch_trt.report.library import Library
 from facesearch_trt.report.rendering import moment, span, spans_of
 from facesearch_trt.running.runner import Outcome
 from facesearch_trt.search.matches import Appearance, Picture
@@ -131,3 +133,10 @@ def test_bars() -> None:
 def test_words() -> None:
     assert [moment(at) for at in (0, 62.5, 3723.04)] == ["0:00.0", "1:02.5", "1:02:03.0"]
     assert [span(at) for at in (4.21, 180, 4800)] == ["4.2 s", "3 min", "1 h 20 min"]
+
+
+def test_a_person_with_two_ids_in_a_clip_is_in_one_clip(root: Path) -> None:
+    person = next(one for one in Library(root).snapshot().people if one.seen)
+    twice = replace(person, seen=(person.seen[0], person.seen[0]))
+    assert twice.clip_count == 1
+    assert person.clip_count == len({seen.clip.name for seen in person.seen})
