@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,18 @@ def source_of(clip: Clip, record: RunRecord | None) -> Source:
         if clip.kind == "video":
             stat = clip.source.stat()
             return Source(clip.source.name, stat.st_size, stat.st_mtime_ns)
-        stats = [path.stat() for path in images_of(clip.source)]
+        stats = {path.name: path.stat() for path in images_of(clip.source)}
     except OSError as error:
         raise DecodeError(
             "cannot be read", where=clip.source, found=error.strerror, remedy="Check that it is still there."
         ) from error
-    return Source(
-        clip.source.name, sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-    )
+    listing = hashlib.sha256()
+    for name, stat in stats.items():
+        # No name holds a null byte.
+        listing.update(os.fsencode(name) + f"\0{stat.st_size} {stat.st_mtime_ns}\0".encode())
+    size = sum(stat.st_size for stat in stats.values())
+    latest_ns = max((stat.st_mtime_ns for stat in stats.values()), default=0)
+    return Source(clip.source.name, size, latest_ns, listing.hexdigest()[:32])
 
 
 def parameters(step: StepName, tools: Tools) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def step_key(step: StepName, clip: Clip, record: RunRecord | None, tools: Tools)
 def planned_keys(source: Source, tools: Tools) -> dict[StepName, str]:
     """Return the fingerprints of all steps as one run with these options makes them."""
     keys: dict[StepName, str] = {}
-    before = f"{source.path} {source.size} {source.mtime_ns}"
+    before = f"{source.path} {source.size} {source.mtime_ns} {source.listing}".rstrip()
     for step in STEPS:
         before = keys[step] = fingerprint(step, before, tools)
     return keys

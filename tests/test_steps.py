@@ -19,9 +19,10 @@ import pytest
 from facesearch_trt import demo
 from facesearch_trt.cli.main import main
 from facesearch_trt.config import Options
-from facesearch_trt.plan import planned_keys
+from facesearch_trt.plan import planned_keys, source_of
 from facesearch_trt.store.pth import read_pth
 from facesearch_trt.store.record import Source
+from facesearch_trt.types import Clip
 from facesearch_trt.wiring import Tools
 
 EVERY = "5"
@@ -141,6 +142,32 @@ def test_another_precision_does_the_networks_work_again() -> None:
     with Tools(Options(precision="fp32")) as one, Tools(Options(precision="int8")) as other:
         first, second = planned_keys(source, one), planned_keys(source, other)
     assert {step for step in first if first[step] == second[step]} == {"frames"}
+
+
+def test_every_change_to_an_image_folder_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).write_bytes(b"1234")
+        os.utime(folder / name, ns=(0, 7_000_000_000))
+    clip = Clip("photos", folder, "images", tmp_path / "photos.pipeline")
+    found = [source_of(clip, None)]
+    (folder / "b.png").rename(folder / "d.png")
+    found.append(source_of(clip, None))
+    # Now two have changed places.
+    (folder / "a.png").write_bytes(b"12")
+    (folder / "c.png").write_bytes(b"123456")
+    for name in ("a.png", "c.png"):
+        os.utime(folder / name, ns=(0, 7_000_000_000))
+    found.append(source_of(clip, None))
+    os.utime(folder / "a.png", ns=(0, 6_000_000_000))
+    found.append(source_of(clip, None))
+    assert {(source.size, source.mtime_ns) for source in found} == {(12, 7_000_000_000)}
+    with Tools(Options()) as tools:
+        assert len({planned_keys(source, tools)["frames"] for source in found}) == 4
+        # What is not an image changes nothing, nor does the folder's own time.
+        (folder / "notes.txt").touch()
+        assert planned_keys(source_of(clip, None), tools) == planned_keys(found[-1], tools)
 
 
 @pytest.mark.parametrize("keep", ["faces", "none"])

@@ -35,6 +35,8 @@ class Source:
     """Bytes; of an image folder, the sum over its images."""
     mtime_ns: int
     """Time of the last change, ns since 1970; of an image folder, the latest over its images."""
+    listing: str = ""
+    """Of an image folder, a hash of each image's name, size and time; empty where it was not kept, and for a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,11 @@ class RunRecord:
         return cls(
             version=_get(content, "version", str),
             clip=_get(content, "clip", str),
-            source=None if source is None else _flat(Source, _instance(source, dict, "source")),
+            # Records of before these were kept stay good.
+            source=None if source is None else _flat(Source, {"listing": "", **_instance(source, dict, "source")}),
             models={role: _flat(Model, model) for role, model in _items(content, "models")},
             options=dict(_get(content, "options", dict)),
             backend=_get(content, "backend", str),
-            # Records of before these were kept stay good.
             precision=_instance(content.get("precision", ""), str, "precision"),
             backend_why=_instance(content.get("backend_why", ""), str, "backend_why"),
             graph=_get(content, "graph", str),

@@ -16,7 +16,7 @@ from .synthetic import KEYS, single_pass
 
 FULL = RunRecord(
     clip="Ünïcode clip",
-    source=Source("clip.mp4", 123, 1_700_000_000_000_000_001),
+    source=Source("clip.mp4", 123, 1_700_000_000_000_000_001, "cd" * 16),
     models={"detector": Model("centerface", "ab" * 32, "MIT")},
     options={"every": 1, "frames": "all", "score_threshold": None, "nms_iou": 0.3, "force": False},
     backend="onnxruntime",
@@ -37,11 +37,12 @@ def test_round_trip(tmp_path: Path) -> None:
     assert RunRecord.from_json(RunRecord().to_json()) == RunRecord()
 
 
-def test_records_of_before_the_precision_was_kept_stay_good() -> None:
+def test_records_of_before_some_things_were_kept_stay_good() -> None:
     content = json.loads(FULL.to_json())
-    del content["precision"], content["backend_why"]
+    del content["precision"], content["backend_why"], content["source"]["listing"]
     record = RunRecord.from_json(json.dumps(content))
     assert (record.backend, record.precision, record.backend_why) == ("onnxruntime", "", "")
+    assert record.source == Source("clip.mp4", 123, 1_700_000_000_000_000_001)
 
 
 def test_no_file_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
