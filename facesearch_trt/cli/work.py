@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Options
 from ..distributed import Cluster
-from ..graph.inputs import find_clips
+from ..graph.inputs import absolute_path, find_clips
 from ..last_run import save_last_run
 from ..people.gallery import enrol
 from ..people.update import PeopleSummary, update_people
@@ -57,12 +57,14 @@ def work_through(work: Work) -> int:
 
     The whole job and step 4 end with who is who over all clips, if it is a directory of clips and all of them are this process's.
     """
+    # Clips know where they are by this path, so that it can be compared with theirs.
+    work = replace(work, root=absolute_path(work.root))
     with ExitStack() as stack:
         metrics = None if work.metrics_port is None else stack.enter_context(Metrics(work.metrics_port))
         clips, outcomes = _clips(work, metrics)
         print(summary(outcomes), flush=True)
         status = exit_status(outcomes)
-        if work.command not in ("run", "identity") or any(clip.output.parent != work.root.absolute() for clip in clips):
+        if work.command not in ("run", "identity") or any(clip.output.parent != work.root for clip in clips):
             return status
         if work.shard is not None:
             print(f"when all shares are done: facesearch people {work.root}", flush=True)

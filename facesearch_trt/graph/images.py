@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,15 @@ import numpy as np
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
 from .image_size import image_size
-from .inputs import is_image, natural_key
+from .inputs import images_of, natural_key
 
-__all__ = ["MAX_PIXELS", "ImageSource"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageSource"]
 
 MAX_PIXELS = 1 << 28
 """Most pixels of an image that is opened: 268 million, 0.8 GB decoded. Phones make up to 200 million."""
+
+MAX_BYTES = 1 << 31
+"""Largest file that is opened: as many bytes as that many pixels of four colours of 16 bits have."""
 
 _NAMED = 10
 """How many unreadable images the report names."""
@@ -29,9 +32,9 @@ class ImageSource:
 
     Each is a read-only uint8 [H, W, 3] BGR array of its own size, turned upright as its EXIF data says; of 16 bits
     the upper 8 are used, grey becomes three equal channels, transparency is dropped. ``frame_num`` counts the
-    pictures that could be read, ``pts_s`` is the same number. What cannot be read, or declares more than
-    :data:`MAX_PIXELS`, is left out, and ``damage`` names it. Raises DecodeError where no picture of the folder can be
-    read.
+    pictures that could be read, ``pts_s`` is the same number. What cannot be read, has more than :data:`MAX_BYTES` or
+    says that it has more than :data:`MAX_PIXELS`, is left out, and ``damage`` names it. Raises DecodeError where no
+    picture of the folder can be read.
     """
 
     graph = "images"
@@ -52,16 +55,16 @@ class ImageSource:
         """Nothing stays open between two pictures."""
 
     def __iter__(self) -> Iterator[Frame]:
-        names = _image_names(self._folder)
+        paths = self._paths()
         self.damage = None
         unread: list[str] = []
         unread_count = frame_num = 0
-        for name in names:
-            image = _read(self._folder / name)
+        for path in paths:
+            image = _read(path)
             if isinstance(image, str):
                 unread_count += 1
                 if len(unread) < _NAMED:
-                    unread.append(f"{name} ({image})")
+                    unread.append(f"{path.name} ({image})")
                 continue
             yield Frame(frame_num, float(frame_num), image.shape[1], image.shape[0], image)
             frame_num += 1
@@ -74,28 +77,40 @@ class ImageSource:
                 remedy="Copy the images again, or take the folder out of the input.",
             )
         if unread_count:
-            self.damage = f"{unread_count} of {len(names)} images could not be read: {listed}"
+            self.damage = f"{unread_count} of {len(paths)} images could not be read: {listed}"
 
-
-def _image_names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_image(entry.name) and not entry.is_dir()]
-    except OSError as error:
-        raise DecodeError(
-            "cannot be read", where=folder, found=error.strerror, remedy="Check its permissions."
-        ) from error
-    return sorted(names, key=natural_key)
+    def _paths(self) -> list[Path]:
+        """Return the images, and what is called like one and cannot be read, so that it is named."""
+        left_out: list[str] = []
+        try:
+            paths = images_of(self._folder, left_out)
+        except OSError as error:
+            raise DecodeError(
+                "cannot be read", where=self._folder, found=error.strerror, remedy="Check its permissions."
+            ) from error
+        return sorted([*paths, *(self._folder / name for name in left_out)], key=lambda path: natural_key(path.name))
 
 
 def _read(path: Path) -> Array | str:
     """Return a picture, or why it cannot be had."""
+    content = _content(path)
+    return content if isinstance(content, str) else _decoded(content)
+
+
+def _content(path: Path) -> bytes | str:
     try:
-        content = path.read_bytes()
+        status = path.stat()
+        # To open a pipe would wait for its other end.
+        if not stat.S_ISREG(status.st_mode):
+            return "no regular file"
+        if status.st_size > MAX_BYTES:
+            return f"{status.st_size:,} bytes are above the limit of {MAX_BYTES:,}"
+        return path.read_bytes() or "empty"
     except OSError as error:
         return error.strerror or type(error).__name__
-    if not content:
-        return "empty"
+
+
+def _decoded(content: bytes) -> Array | str:
     size = image_size(content)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         return f"{size[0]} × {size[1]} px is above the limit of {MAX_PIXELS:,}"

@@ -11,7 +11,15 @@ from pathlib import Path
 from ..errors import InputError
 from ..types import Clip
 
-__all__ = ["IMAGE_SUFFIXES", "OUTPUT_SUFFIX", "VIDEO_SUFFIXES", "find_clips", "images_of", "is_image", "natural_key"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "OUTPUT_SUFFIX",
+    "VIDEO_SUFFIXES",
+    "absolute_path",
+    "find_clips",
+    "images_of",
+    "natural_key",
+]
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +28,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 OUTPUT_SUFFIX = ".pipeline"
 
 _DIGITS = re.compile(r"(\d+)")
+_NO_FILE = "is a broken link or no regular file"
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
@@ -27,6 +36,25 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
     parts = _DIGITS.split(name.casefold())
     # Each part says its kind first, so that numbers are never compared with text.
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
+
+
+def absolute_path(path: Path) -> Path:
+    """Return an existing path from the root of the file system on, without ``..``; a link at its end keeps its own name.
+
+    Raises InputError where it does not exist or cannot be used.
+    """
+    try:
+        path.stat()
+        path = Path.cwd() / path
+        # What ".." means behind a link, only the system knows.
+        ups = max((place for place, part in enumerate(path.parts, start=1) if part == ".."), default=0)
+        return Path(*path.parts[:ups]).resolve().joinpath(*path.parts[ups:]) if ups else path
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        remedy = "Give an existing directory of videos, or one video."
+        raise InputError("does not exist", where=path, remedy=remedy) from error
+    except OSError as error:
+        remedy = "Check the path and its permissions."
+        raise InputError("cannot be used", where=path, found=error.strerror, remedy=remedy) from error
 
 
 def find_clips(path: Path, *, results_alone: bool = False) -> list[Clip]:
@@ -43,18 +71,15 @@ def find_clips(path: Path, *, results_alone: bool = False) -> list[Clip]:
     are not used, with a warning. Raises InputError where ``path`` is missing, unreadable or holds no clip, and where
     two clips would share their results.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError("does not exist", where=path, remedy="Give an existing directory of videos, or one video.")
-    # The name is needed where the path is "." or ends in "..", and a link keeps its own name.
-    path = Path(os.path.abspath(path))  # noqa: PTH100
+    # The name is needed where the path is "." or ends in "..".
+    path = absolute_path(Path(path))
     if path.is_dir():
         if path.name.endswith(OUTPUT_SUFFIX):
             return [_clip_of_output(path)]
         return _clips_in(path, results_alone)
     if not _is_video(path.name):
         remedy = f"Give a video ({' '.join(VIDEO_SUFFIXES)}) or a directory."
-        if is_image(path.name):
+        if _is_image(path.name):
             remedy = "Give the directory that holds the image."
         raise InputError("is not a video by its name", where=path, remedy=remedy)
     if not path.is_file():
@@ -62,15 +87,29 @@ def find_clips(path: Path, *, results_alone: bool = False) -> list[Clip]:
     return [_video(path)]
 
 
-def images_of(folder: Path) -> list[Path]:
-    """Return the images of an image folder in natural order of their names. Raises OSError where it cannot be read."""
+def images_of(folder: Path, left_out: list[str] | None = None) -> list[Path]:
+    """Return the images of an image folder, all of them regular files, in natural order of their names.
+
+    ``left_out`` gets the names of links that lead nowhere, pipes and the like which are called as images are. Raises
+    OSError where the folder cannot be read.
+    """
+    names = []
     with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if is_image(entry.name) and not entry.name.startswith(".") and entry.is_file()
-        ]
+        for entry in entries:
+            kind = _kind(entry) if _is_image(entry.name) else "folder"
+            if kind == "file":
+                names.append(entry.name)
+            elif kind != "folder" and left_out is not None:
+                left_out.append(entry.name)
     return [folder / name for name in sorted(names, key=natural_key)]
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return ``file``, ``folder``, or in words why an entry is neither; a link is what it leads to."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else _NO_FILE
+    except OSError as error:
+        return f"cannot be followed ({error.strerror})"
 
 
 def _clips_in(root: Path, results_alone: bool) -> list[Clip]:
@@ -79,7 +118,7 @@ def _clips_in(root: Path, results_alone: bool) -> list[Clip]:
     alone = [name for name in outputs if results_alone and name not in known]
     if not videos and not folders and not alone:
         if has_image:
-            return [_images(root)]
+            return [_images_in_root(root)]
         kinds = " ".join(VIDEO_SUFFIXES)
         raise InputError(
             "holds no clip",
@@ -104,18 +143,18 @@ def _scan(root: Path) -> tuple[list[str], list[str], list[str], bool]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                kind = _kind(entry)
+                if kind == "folder":
                     if entry.name.endswith(OUTPUT_SUFFIX):
                         outputs.append(entry.name.removesuffix(OUTPUT_SUFFIX))
                     elif _holds_image(root / entry.name):
                         folders.append(entry.name)
-                elif _is_video(entry.name):
-                    if entry.is_file():
+                elif kind == "file":
+                    if _is_video(entry.name):
                         videos.append(entry.name)
-                    else:
-                        log.warning("%s: is a broken link or no regular file; not used", root / entry.name)
-                else:
-                    has_image = has_image or is_image(entry.name)
+                    has_image = has_image or _is_image(entry.name)
+                elif kind != _NO_FILE or _is_video(entry.name) or _is_image(entry.name):
+                    log.warning("%s: %s; not used", root / entry.name, kind)
     except OSError as error:
         raise InputError("cannot be read", where=root, found=error.strerror, remedy="Check its permissions.") from error
     return videos, folders, outputs, has_image
@@ -124,10 +163,18 @@ def _scan(root: Path) -> tuple[list[str], list[str], list[str], bool]:
 def _holds_image(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(is_image(entry.name) for entry in entries)
+            kinds = set()
+            for entry in entries:
+                if _is_image(entry.name):
+                    kinds.add(kind := _kind(entry))
+                    if kind == "file":
+                        return True
     except OSError as error:
         log.warning("%s: cannot be read (%s); not used", folder, error.strerror)
         return False
+    if kinds - {"folder"}:
+        log.warning("%s: its images are broken links or no regular files; not used", folder)
+    return False
 
 
 def _clip_of_output(output: Path) -> Clip:
@@ -136,9 +183,9 @@ def _clip_of_output(output: Path) -> Clip:
     try:
         with os.scandir(output.parent) as entries:
             for entry in entries:
-                if entry.is_file() and _is_video(entry.name) and Path(entry.name).stem == name:
+                if _is_video(entry.name) and Path(entry.name).stem == name and _kind(entry) == "file":
                     sources.append(_video(output.parent / entry.name))
-                elif entry.name == name and entry.is_dir() and _holds_image(output.parent / name):
+                elif entry.name == name and _kind(entry) == "folder" and _holds_image(output.parent / name):
                     sources.append(_images(output.parent / name))
     except OSError as error:
         raise InputError("cannot be read", where=output.parent, found=error.strerror) from error
@@ -168,10 +215,28 @@ def _images(folder: Path) -> Clip:
     return Clip(folder.name, folder, "images", folder.with_name(folder.name + OUTPUT_SUFFIX))
 
 
+def _images_in_root(root: Path) -> Clip:
+    """Return the one clip of a directory that is an image folder itself, whose results lie beside it, not in it.
+
+    Raises InputError where nothing can be written there, as beside a directory that is mounted into a container.
+    """
+    output = root.parent / f"{root.name}{OUTPUT_SUFFIX}"
+    if not os.access(output if output.exists() else root.parent, os.W_OK):
+        raise InputError(
+            "its own images are one clip, whose results lie beside it",
+            where=root,
+            found=f"{output}, which cannot be written",
+            remedy="Put the images into a sub-directory of it.",
+        )
+    if root.is_mount():
+        log.warning("%s: the results of its own images go to %s, outside what is mounted there", root, output)
+    return Clip(root.name, root, "images", output)
+
+
 def _is_video(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
-def is_image(name: str) -> bool:
+def _is_image(name: str) -> bool:
     """Return whether a file of that name is a picture to use."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)

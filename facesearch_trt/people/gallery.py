@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import IdentityError, InputError
 from ..faces.detect import with_chips
-from ..graph.inputs import images_of, is_image
+from ..graph.inputs import images_of
 from ..identity.scale import unit
 from ..store.npz import opened_npz
 from ..types import Array
@@ -84,7 +84,7 @@ def photos_by_person(directory: Path) -> dict[str, list[Path]]:
             found[folder.name] = photos
         else:
             _log.warning("%s: holds no photo", folder)
-    loose = [entry.name for entry in directory.iterdir() if is_image(entry.name)]
+    loose = images_of(directory)
     if not found:
         raise InputError(
             "holds no sub-directory with photos",

@@ -49,6 +49,21 @@ def times(root: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in root.glob("*.pipeline/run.json")}
 
 
+@pytest.mark.parametrize("way", ["up", "link", "here", "slash"])
+def test_every_way_to_a_root_gives_the_same(
+    root: Path, finished: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root.parent / "link").symlink_to(root)
+    elsewhere = root.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(root if way == "here" else elsewhere)
+    path = {"up": "../root", "link": "../link", "here": ".", "slash": f"{root}/"}[way]
+    assert main(["run", "--input_directory", path, *QUICK]) == 0
+    assert results(root) == results(finished)
+    assert {"people.csv", "report.html", "last_run.json"} <= {entry.name for entry in root.iterdir()}
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_two_runs_at_once_share_the_work(root: Path, finished: Path) -> None:
     command = [sys.executable, "-m", "facesearch_trt", "run", "--input_directory", str(root), *QUICK]
     runs = [

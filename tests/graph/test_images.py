@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from facesearch_trt.errors import DecodeError
 from facesearch_trt.graph.image_size import image_size
-from facesearch_trt.graph.images import MAX_PIXELS, ImageSource
+from facesearch_trt.graph.images import MAX_BYTES, MAX_PIXELS, ImageSource
 from facesearch_trt.types import Clip, Frame
 from tests.media import number_of, numbered
 
@@ -73,11 +74,21 @@ def test_reports_what_it_cannot_read_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "3_cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "4_link.jpg").symlink_to(tmp_path / "absent")
     (tmp_path / "5_folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "6_pipe.jpg")
+    with (tmp_path / "7_huge.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
     frames, damage = read(tmp_path)
     assert [(frame.frame_num, number_of(frame.image)) for frame in frames] == [(0, 0), (1, 1), (2, 2)]
     assert damage is not None
-    assert damage.startswith("4 of 7 images could not be read")
-    for name in ("0_text.jpg", "1_empty.png (empty)", "3_cut.jpg", "4_link.jpg (No such file"):
+    assert damage.startswith("6 of 9 images could not be read")
+    for name in (
+        "0_text.jpg",
+        "1_empty.png (empty)",
+        "3_cut.jpg",
+        "4_link.jpg (No such file",
+        "6_pipe.jpg (no reg",
+        "7_huge.jpg (2,1",
+    ):
         assert name in damage
 
 

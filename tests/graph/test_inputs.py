@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.errors import InputError
-from facesearch_trt.graph.inputs import find_clips, natural_key
+from facesearch_trt.graph.inputs import absolute_path, find_clips, images_of, natural_key
 
 
 def make(root: Path, *names: str) -> Path:
@@ -51,6 +51,27 @@ def test_the_current_directory_has_its_own_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(make(tmp_path / "party", "1.png"))
     (clip,) = find_clips(Path())
     assert (clip.name, clip.output) == ("party", tmp_path / "party.pipeline")
+
+
+def test_a_path_may_go_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "root/a.mp4", "elsewhere/deep/")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (clip,) = find_clips(Path("../root"))
+    assert (clip.source, clip.output) == (tmp_path / "root" / "a.mp4", tmp_path / "root" / "a.pipeline")
+    # Behind a link ".." is above what the link leads to.
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "elsewhere" / "b.mp4").touch()
+    (clip,) = find_clips(tmp_path / "root" / "link" / "..")
+    assert clip.source == tmp_path / "elsewhere" / "b.mp4"
+
+
+def test_a_root_that_is_a_link_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "root/a.mp4", "elsewhere/")
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for path in (Path("../link"), tmp_path / "link"):
+        assert absolute_path(path) == tmp_path / "link"
+        assert find_clips(path)[0].output == tmp_path / "link" / "a.pipeline"
 
 
 def test_takes_results_with_the_clip_beside_them(tmp_path: Path) -> None:
@@ -97,12 +118,14 @@ def test_loose_images_beside_clips_are_left_out_with_a_warning(
         ("absent", ("absent", "does not exist")),
         ("empty/", ("empty", "holds no clip", ".mp4", "Put videos")),
         ("notes.txt", ("notes.txt", "not a video", ".mp4")),
+        ("notes.txt/inside", ("inside", "does not exist")),
+        ("x" * 300, ("x" * 300, "cannot be used", "File name too long")),
         ("one.jpg", ("one.jpg", "Give the directory")),
     ],
 )
 def test_unusable_paths_say_what_to_do(tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
-    if name != "absent":
-        make(tmp_path, name)
+    if len(name) < 20 and name != "absent":
+        make(tmp_path, name.removesuffix("/inside"))
     with pytest.raises(InputError) as caught:
         find_clips(tmp_path / name)
     for word in words:
@@ -122,6 +145,37 @@ def test_broken_links_and_pipes_are_not_opened(tmp_path: Path, caplog: pytest.Lo
         find_clips(tmp_path / "pipe.mp4")
 
 
+def test_entries_that_cannot_be_followed_cost_nothing_but_themselves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "good.mp4", "photos/1.png", "good.pipeline/")
+    for name in ("loop", "loop.mp4", "photos/loop.png", "good"):
+        (tmp_path / name).symlink_to(Path(name).name)
+    with caplog.at_level(logging.WARNING):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["good", "photos"]
+    for name in ("loop", "loop.mp4"):
+        assert f"{tmp_path / name}: cannot be followed (Too many levels of symbolic links); not used" in caplog.messages
+    assert images_of(tmp_path / "photos") == [tmp_path / "photos" / "1.png"]
+    assert find_clips(tmp_path / "good.pipeline")[0].source == tmp_path / "good.mp4"
+    with pytest.raises(InputError, match=r"loop: cannot be used .*Too many levels"):
+        find_clips(tmp_path / "loop")
+
+
+def test_only_regular_files_are_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "v.mp4", "folders/x.png/", "broken/", "photos/a.png", "photos/b.png/", "loose.png/")
+    (tmp_path / "broken" / "1.png").symlink_to("absent")
+    os.mkfifo(tmp_path / "photos" / "c.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with caplog.at_level(logging.WARNING):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["photos", "v"]
+    assert f"{tmp_path / 'broken'}: its images are broken links or no regular files; not used" in caplog.messages
+    assert f"{tmp_path / 'pipe.png'}: is a broken link or no regular file; not used" in caplog.messages
+    assert not any("folders" in message or "loose" in message for message in caplog.messages)
+    left_out: list[str] = []
+    assert images_of(tmp_path / "photos", left_out) == [tmp_path / "photos" / "a.png"]
+    assert left_out == ["c.png"]
+
+
 def test_links_to_videos_keep_their_own_name(tmp_path: Path) -> None:
     make(tmp_path, "store/original.mp4", "root/")
     (tmp_path / "root" / "named.mp4").symlink_to(tmp_path / "store" / "original.mp4")
@@ -138,6 +192,24 @@ def test_an_unreadable_directory_is_an_error(tmp_path: Path) -> None:
             find_clips(root)
     finally:
         root.chmod(0o700)
+
+
+def test_an_image_folder_whose_results_cannot_lie_beside_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make(tmp_path / "data", "1.png")
+    # As in a container, where this directory alone is mounted.
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == root)
+    with caplog.at_level(logging.WARNING):
+        assert find_clips(root)[0].output == tmp_path / "data.pipeline"
+    assert f"go to {tmp_path / 'data.pipeline'}, outside what is mounted there" in caplog.text
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InputError) as caught:
+        find_clips(root)
+    for word in (f"{root}: ", f"{tmp_path / 'data.pipeline'}, which cannot be written", "sub-directory"):
+        assert word in str(caught.value)
+    (tmp_path / "data.pipeline").mkdir()
+    assert find_clips(root)[0].output == tmp_path / "data.pipeline"
 
 
 def test_looks_into_each_folder_only_until_its_first_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
