@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from .people.decisions import DECISIONS_FILE, load_decisions, save_decisions
 from .people.files import locked, read_names, read_people_table, read_state, write_state, write_whole
 from .people.gallery import GALLERY_FILE, load_gallery
 from .people.update import known_people, resolve, update_people
+from .running.cores import usable_cores
 from .search.where import Where
 from .search.writer import IndexWriter
 from .store.clip import ClipStore
@@ -102,7 +102,7 @@ def erase_faces(root: Path, faces: Mapping[str, set[int]], index: str | None, er
     """Take some people of some clips, given as clip → face_ids, out of the clips' results and of an index."""
     erased = erased or Erased()
     finished = finished_clips(root)
-    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(max(2, usable_cores())) as pool:
         for clip, face_ids in sorted(faces.items()):
             if clip not in finished:
                 raise InputError("has no finished clip of this name", where=root, asked=clip)

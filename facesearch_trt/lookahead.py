@@ -13,23 +13,40 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(executor: Executor, function: Callable[[T], R], items: Iterable[T], *, ahead: int) -> Iterator[R]:
+def ordered_map(
+    executor: Executor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    ahead: float,
+    weight: Callable[[T], float] = lambda _: 1,
+) -> Iterator[R]:
     """Yield ``function(item)`` in the order of ``items`` with at most ``ahead`` items in work.
 
     Unlike ``Executor.map`` it reads ``items`` only as fast as results are taken, so memory stays bounded. When the consumer stops or
     an item fails, what has not started is cancelled and what has is waited for: nothing runs on after the generator ends.
+
+    Parameters
+    ----------
+    weight: how much of ``ahead`` an item takes up. Before an item is read it is taken to weigh as much as the one before it; one that
+        is heavier than ``ahead`` by itself is in work alone.
     """
-    pending: deque[Future[R]] = deque()
+    pending: deque[tuple[Future[R], float]] = deque()
+    total = 0.0
     try:
         for item in items:
-            pending.append(executor.submit(function, item))
-            if len(pending) >= ahead:
-                yield pending.popleft().result()
+            last = weight(item)
+            pending.append((executor.submit(function, item), last))
+            total += last
+            while pending and total + last > ahead:
+                future, weighed = pending.popleft()
+                total -= weighed
+                yield future.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
-        for future in pending:
+        for future, _ in pending:
             future.cancel()
-        for future in pending:
+        for future, _ in pending:
             if not future.cancelled():
                 future.exception()

@@ -37,6 +37,11 @@ __all__ = [
 
 Frames = Iterator[Frame]
 
+_BATCHES_AHEAD = 4
+"""Batches of one clip that are in the detector's hands at once, on a GPU with few cores beside it."""
+_BYTES_AHEAD = 512 << 20
+"""Pictures of one clip that are in the detector's hands at once: 20 of 3840x2160, 86 of 1920x1080."""
+
 
 def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Do what is still to be done of a clip: all in one pass, or only the last steps where the first are complete and current."""
@@ -169,9 +174,17 @@ JOBS: dict[str, Callable[[Clip, Tools, Watcher], Outcome]] = {
 
 
 def _detect(frames: Iterable[Frame], tools: Tools) -> Frames:
-    # So many frames in work that the networks do not wait while the tracker takes a batch of embedded ones.
-    ahead, batch = 8 * tools.threads, tools.detect_batch
-    return detect(frames, tools.detector, tools.aligner, tools.network_pool, ahead=ahead, batch=batch)
+    batch = tools.detect_batch
+    return detect(
+        frames,
+        tools.detector,
+        tools.aligner,
+        tools.network_pool,
+        # So many that the networks do not wait while the tracker takes a batch of embedded ones.
+        ahead=max(8 * tools.threads, _BATCHES_AHEAD * batch),
+        ahead_bytes=_BYTES_AHEAD,
+        batch=batch,
+    )
 
 
 def _embed(frames: Iterable[Frame], tools: Tools) -> Frames:

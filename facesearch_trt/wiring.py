@@ -41,6 +41,7 @@ from .nvcodec_tools import (
     nvcodec_problem,
     picture_reader,
 )
+from .running.cores import usable_cores
 from .running.runner import choose_at_once
 from .running.tracing import Pool, Trace
 from .types import Clip, FrameSource
@@ -99,7 +100,7 @@ class Tools:
     def __init__(self, options: Options, *, profile: Path | None = None, cameras: int = 0) -> None:
         self.options = options
         self._cameras = cameras
-        self.threads = options.threads or len(os.sched_getaffinity(0))
+        self.threads = options.threads or usable_cores()
         """How many calls of networks run at once."""
         self._stack = ExitStack()
         self._lock = threading.RLock()
@@ -178,7 +179,7 @@ class Tools:
     @property
     def clips_at_once(self) -> int:
         """How many clips are in work at a time; with less clips than that, and one by one on a cluster, it is the most."""
-        return choose_at_once(self.options.clips_at_once, len(os.sched_getaffinity(0)))
+        return choose_at_once(self.options.clips_at_once, usable_cores())
 
     @property
     def detect_batch(self) -> int:

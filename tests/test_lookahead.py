@@ -39,6 +39,24 @@ def test_reads_no_further_ahead_than_asked(executor) -> None:
     assert len(taken) == 7
 
 
+def test_heavy_items_take_the_place_of_several(executor) -> None:
+    taken = []
+
+    def items():
+        for weight in (1, 1, 1, 4, 4, 20, 1, 1):
+            taken.append(weight)
+            yield weight
+
+    results = ordered_map(executor, lambda item: item, items(), ahead=8, weight=float)
+    in_work = []
+    for done, result in enumerate(results, 1):
+        in_work.append(sum(taken[done - 1 :]))
+        assert result == taken[done - 1]
+    assert len(in_work) == len(taken)
+    # Beyond 8 only while the one that weighs 20 by itself was not known to.
+    assert in_work == [7, 6, 5, 8, 24, 20, 2, 1]
+
+
 def test_an_error_comes_at_its_place_and_nothing_runs_on(executor) -> None:
     started = []
 

@@ -16,6 +16,7 @@ from ..last_run import save_last_run
 from ..people.gallery import enrol
 from ..people.update import PeopleSummary, update_people
 from ..report.html import REPORT_FILE
+from ..running.cores import usable_cores
 from ..running.isolated import Isolated, Order
 from ..running.runner import Job, Outcome, choose_at_once, exit_status, run_clips
 from ..running.sharing import shard_of
@@ -156,7 +157,7 @@ class _Worker:
             if self._cluster is not None:
                 return self._cluster.run(clips, watcher)
             assert self._job is not None
-            at_once = choose_at_once(self._work.options.clips_at_once, len(os.sched_getaffinity(0)))
+            at_once = choose_at_once(self._work.options.clips_at_once, usable_cores())
             return run_clips(clips, self._job, watcher, at_once=at_once)
 
     def close(self) -> None:

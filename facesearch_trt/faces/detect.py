@@ -89,12 +89,20 @@ class Detector:
 
 
 def detect(
-    frames: Iterable[Frame], detector: Detector, aligner: Aligner, executor: Executor, *, ahead: int, batch: int = 1
+    frames: Iterable[Frame],
+    detector: Detector,
+    aligner: Aligner,
+    executor: Executor,
+    *,
+    ahead: int,
+    ahead_bytes: int,
+    batch: int = 1,
 ) -> Iterator[Frame]:
     """Yield the frames in order with their faces: boxes, scores, landmarks, chips and quality.
 
     The work is done in the executor's threads. Up to ``batch`` frames of one size that follow each other share a call
-    of the network, which gains nothing on a CPU; up to ``ahead`` such groups are in work at once.
+    of the network, which gains nothing on a CPU. Up to ``ahead`` frames are in work at once, whose pictures take up to
+    ``ahead_bytes``; one batch at least.
     """
 
     def run(group: list[Frame]) -> list[Frame]:
@@ -102,7 +110,11 @@ def detect(
         found = zip(group, images, detector.detect(images), strict=True)
         return [frame.with_faces(with_chips(faces, image, aligner)) for frame, image, faces in found]
 
-    for group in ordered_map(executor, run, _groups(frames, min(batch, detector.max_batch)), ahead=ahead):
+    def weight(group: list[Frame]) -> float:
+        return max(len(group), ahead * sum(_image(frame).nbytes for frame in group) / ahead_bytes)
+
+    groups = _groups(frames, min(batch, detector.max_batch))
+    for group in ordered_map(executor, run, groups, ahead=ahead, weight=weight):
         yield from group
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..errors import FaceSearchError, InputError
 from ..indexing import root_name, update_index
 from ..inference.onnxruntime import load_library
 from ..photo import faces_of_photo, picture_from_bytes, the_face
+from ..running.cores import usable_cores
 from ..search.index import Answer, Index
 from ..search.where import Where
 from ..search.writer import IndexWriter
@@ -78,7 +78,7 @@ class Finder:
         self._lock = threading.Lock()
         self._index: Index | None = None
         self._tools: Tools | None = None
-        self.at_once = len(os.sched_getaffinity(0))
+        self.at_once = usable_cores()
         """Searches that make sense at once: each keeps a core busy."""
 
     def index(self) -> Index:

@@ -20,6 +20,9 @@ from facesearch_trt.types import Array, DetectorSpec, Frame
 
 from .doubles import UPRIGHT, YUNET_OUTPUTS, Double, detector_spec, face_at, tensor, yunet_answer
 
+AMPLE = 1 << 30
+"""Bytes that no test's pictures take."""
+
 
 def detector_of(engine: Any, spec: DetectorSpec | None = None, **options: Any) -> Detector:
     settings = {"long_side": 64, "close_up_size": 0, "score_threshold": None, "nms_iou": 0.3, "min_face_px": 0.0}
@@ -92,7 +95,7 @@ def test_read_only_pictures_are_taken() -> None:
     frame = Frame(0, 0.0, 100, 48, image)
     engine = Double(yunet_answer([face_at(5, 5, 40, 30)]), YUNET_OUTPUTS)
     with ThreadPoolExecutor(1) as pool:
-        (found,) = detect([frame], detector_of(engine), Aligner("arcface", 112), pool, ahead=1)
+        (found,) = detect([frame], detector_of(engine), Aligner("arcface", 112), pool, ahead=1, ahead_bytes=AMPLE)
     assert len(found.faces) == 1
 
 
@@ -146,7 +149,17 @@ def test_frames_of_one_size_that_follow_each_other_share_a_call(batch: int, call
     engine = nothing()
     sizes = [(64, 32)] * 6 + [(32, 64)] * 3 + [(64, 32)]
     with ThreadPoolExecutor(2) as pool:
-        found = list(detect(numbered(sizes), detector_of(engine), Aligner("arcface", 112), pool, ahead=3, batch=batch))
+        found = list(
+            detect(
+                numbered(sizes),
+                detector_of(engine),
+                Aligner("arcface", 112),
+                pool,
+                ahead=3,
+                ahead_bytes=AMPLE,
+                batch=batch,
+            )
+        )
     assert [frame.frame_num for frame in found] == list(range(10))
     assert len(engine.fed) == calls
     assert sorted(int(planes[i, 0, 0, 0]) for planes in engine.fed for i in range(len(planes))) == list(range(10))
@@ -155,7 +168,17 @@ def test_frames_of_one_size_that_follow_each_other_share_a_call(batch: int, call
 def test_a_batch_is_never_larger_than_the_engine_takes() -> None:
     engine = Double(yunet_answer([]), YUNET_OUTPUTS, max_batch=2)
     with ThreadPoolExecutor(1) as pool:
-        list(detect(numbered([(64, 32)] * 5), detector_of(engine), Aligner("arcface", 112), pool, ahead=1, batch=8))
+        list(
+            detect(
+                numbered([(64, 32)] * 5),
+                detector_of(engine),
+                Aligner("arcface", 112),
+                pool,
+                ahead=1,
+                ahead_bytes=AMPLE,
+                batch=8,
+            )
+        )
     assert [len(planes) for planes in engine.fed] == [2, 2, 1]
 
 
@@ -176,6 +199,7 @@ def test_frames_come_in_order_with_all_that_belongs_to_their_faces() -> None:
                 Aligner("dlib", 150),
                 pool,
                 ahead=4,
+                ahead_bytes=AMPLE,
             )
         )
     assert [frame.frame_num for frame in frames] == list(range(8))
@@ -201,10 +225,31 @@ def test_frames_are_read_no_further_ahead_than_asked() -> None:
             yield frame
 
     with ThreadPoolExecutor(2) as pool:
-        stage = detect(source(), detector_of(nothing()), Aligner("arcface", 112), pool, ahead=5)
+        stage = detect(source(), detector_of(nothing()), Aligner("arcface", 112), pool, ahead=5, ahead_bytes=AMPLE)
         for taken, _ in zip(range(10), stage, strict=False):
             assert len(read) <= taken + 5
         stage.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("batch", "ahead", "pictures", "most"),
+    # Frames are counted, not batches; pictures that are too large leave one batch in work.
+    [(1, 5, 100, 5), (2, 6, 100, 6), (2, 100, 7, 6), (4, 100, 7, 4), (4, 100, 1, 4), (1, 100, 1, 1)],
+)
+def test_frames_in_work_are_bounded_by_number_and_by_bytes(batch: int, ahead: int, pictures: int, most: int) -> None:
+    read = []
+
+    def source() -> Iterator[Frame]:
+        for frame in numbered([(64, 32)] * 40):
+            read.append(frame.frame_num)
+            yield frame
+
+    detector, aligner, ahead_bytes = detector_of(nothing()), Aligner("arcface", 112), pictures * 64 * 32 * 3
+    with ThreadPoolExecutor(2) as pool:
+        stage = detect(source(), detector, aligner, pool, ahead=ahead, ahead_bytes=ahead_bytes, batch=batch)
+        assert next(stage).frame_num == 0
+        assert len(read) == most
+        assert [frame.frame_num for frame in stage] == list(range(1, 40))
 
 
 def test_a_detector_serves_many_threads_at_once() -> None:
@@ -222,6 +267,7 @@ def test_a_detector_serves_many_threads_at_once() -> None:
                 Aligner("arcface", 112),
                 pool,
                 ahead=3,
+                ahead_bytes=AMPLE,
             )
         )
     assert [len(frame.faces) for frame in found] == [1] * 6
@@ -239,6 +285,7 @@ def test_an_error_in_a_frame_reaches_the_caller() -> None:
                 Aligner("arcface", 112),
                 pool,
                 ahead=2,
+                ahead_bytes=AMPLE,
             )
         )
 
