@@ -14,10 +14,9 @@ import numpy as np
 from .errors import FaceSearchError, InputError, StoreError
 from .models.places import home_directory
 from .people.clips import OUTPUT_SUFFIX, clip_fingerprint
-from .people.decisions import load_decisions
+from .people.decided import ignored_people
 from .people.files import read_names, read_people_table
 from .people.tracks import ClipTracks, Face, Track, load_tracks
-from .people.update import resolve
 from .search.rows import ClipEntry, ClipRows, clip_key
 from .search.writer import IndexWriter, Removed
 from .store.clip import ClipStore
@@ -117,7 +116,7 @@ def clip_directories(root: Path) -> list[Path]:
 def read_people(root: Path) -> People:
     """Return who is who over all clips of a ROOT; empty where that was not decided. Raises TableError, OptionError."""
     names = {person.person_id: person.name for person in read_names(root)}
-    ignored = {resolve(root, person) for person in load_decisions(root).ignore}
+    ignored = ignored_people(root)
     people: People = {}
     for (clip, face_id), person_id in read_people_table(root).items():
         people.setdefault(clip, {})[face_id] = Person(str(person_id), names.get(person_id), person_id in ignored)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .people.files import write_whole
+from .people.files import locked, write_whole
 from .running.runner import Outcome
 
 __all__ = ["LAST_RUN_FILE", "last_run", "save_last_run"]
@@ -21,7 +21,8 @@ def save_last_run(root: Path, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes
     ]
     # Escaped, because names of clips need not be valid text.
-    write_whole(root / LAST_RUN_FILE, (json.dumps({"clips": clips}, indent=2) + "\n").encode("ascii"))
+    with locked(root):
+        write_whole(root / LAST_RUN_FILE, (json.dumps({"clips": clips}, indent=2) + "\n").encode("ascii"))
 
 
 def last_run(root: Path) -> dict[str, str]:

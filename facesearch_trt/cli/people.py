@@ -19,10 +19,10 @@ from ..people.corrections import (
     split_person,
     undo_correction,
 )
-from ..people.decisions import load_decisions
+from ..people.decided import ignored_people
 from ..people.files import read_names, read_people_table
 from ..people.gallery import enrol
-from ..people.update import PeopleSummary, resolve, update_people
+from ..people.update import PeopleSummary, update_people
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
 
@@ -150,7 +150,7 @@ def _face(root: Path, text: str) -> tuple[str, int]:
 
 def _list(root: Path, *, show_all: bool, as_json: bool) -> None:
     names = {name.person_id: name for name in read_names(root)}
-    ignored = {resolve(root, person) for person in load_decisions(root).ignore}
+    ignored = ignored_people(root)
     faces: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for face, person in read_people_table(root).items():
         if show_all or person not in ignored:

@@ -12,7 +12,7 @@ from ..errors import IdentityError, InputError
 from ..types import Array
 from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, load_decisions
-from .files import State, read_log, read_state
+from .files import State, merged_into, read_state
 
 __all__ = ["CorrectedPairs", "corrected_pairs"]
 
@@ -55,7 +55,7 @@ def corrected_pairs(root: Path) -> CorrectedPairs:
         raise IdentityError(
             "the people are not grouped yet", where=root, remedy=f"Run `facesearch people {root}` first."
         )
-    into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
+    into = merged_into(root)
     labels = _labels(state, decisions, into)
     trusted = np.concatenate([clip.trusted for clip in state.clips]) if state.clips else np.zeros(0, bool)
     rows = np.flatnonzero((labels >= 0) & trusted)

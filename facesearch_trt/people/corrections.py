@@ -17,10 +17,12 @@ from ..errors import FaceSearchError, OptionError
 from ..store.clip import ClipStore
 from ..wiring import Tools
 from .clips import clip_fingerprint, finished_clips
+from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, Face, Split, load_decisions, save_decisions
 from .files import (
     forget_log,
     locked,
+    merged_into,
     read_log,
     read_people_table,
     read_state,
@@ -154,9 +156,11 @@ def name_person(root: Path, person: int, name: str, similarities: Similarities) 
     if len(name.splitlines()) > 1 or not name.replace(" ", "x").isprintable():
         raise OptionError("not a name", asked=repr(name), found="it takes a text of one line")
 
+    into = merged_into(root)
+
     def change(decisions: Decisions) -> None:
         # Also under the ids of people who are this person by now.
-        decisions.names = {one: given for one, given in decisions.names.items() if resolve(root, one) != person}
+        decisions.names = {one: given for one, given in decisions.names.items() if followed(one, into) != person}
         if name:
             decisions.names[person] = name
 
@@ -179,8 +183,10 @@ def notice_people(root: Path, people: Sequence[int], similarities: Similarities)
     """Take some people back who were ignored."""
     people = [person_number(root, str(person)) for person in people]
 
+    into = merged_into(root)
+
     def change(decisions: Decisions) -> None:
-        decisions.ignore = [one for one in decisions.ignore if resolve(root, one) not in people]
+        decisions.ignore = [one for one in decisions.ignore if followed(one, into) not in people]
 
     return _correct(root, change, similarities, people, f"no longer ignored {', '.join(map(str, people))}")
 

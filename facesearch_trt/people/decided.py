@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ..types import Array
 from .clips import ClipPeople
-from .decisions import DECISIONS_FILE, Decisions
-from .files import State
+from .decisions import DECISIONS_FILE, Decisions, load_decisions
+from .files import State, merged_into
 
-__all__ = ["decided_rows", "followed", "with_new_ids"]
+__all__ = ["decided_rows", "followed", "ignored_people", "with_new_ids"]
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ def followed(person: int, into: dict[int, int]) -> int:
         person = into[person]
         seen.add(person)
     return person
+
+
+def ignored_people(root: Path) -> set[int]:
+    """Return who is nobody to report, under the ids that they have now. Raises OptionError, TableError."""
+    into = merged_into(root)
+    return {followed(person, into) for person in load_decisions(root).ignore}
 
 
 def decided_rows(

@@ -4,7 +4,7 @@ program's own memory ``.people.npz``. Each is written to a temporary file and re
 from __future__ import annotations
 
 import csv
-import fcntl
+import errno
 import io
 import logging
 import math
@@ -20,7 +20,8 @@ import numpy as np
 
 from ..errors import TableError
 from ..identity.persons import Change
-from ..store.files import storing, write_durably
+from ..store.files import store_error, storing, write_durably
+from ..store.lock import HeldLock, hold
 from ..store.npz import opened_npz
 from ..types import Array
 from .clips import ClipPeople
@@ -35,6 +36,7 @@ __all__ = [
     "append_log",
     "forget_log",
     "locked",
+    "merged_into",
     "read_log",
     "read_names",
     "read_people_table",
@@ -47,6 +49,7 @@ __all__ = [
 PEOPLE_FILE, NAMES_FILE, LOG_FILE, STATE_FILE = "people.csv", "names.csv", "people_log.csv", ".people.npz"
 _LOG_COLUMNS = ("at", "event", "person_id", "into", "why")
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+_LOCK = ".people.lock"
 _FORMAT = 1
 _log = logging.getLogger(__name__)
 
@@ -81,24 +84,28 @@ class State:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold a ROOT's people: one process changes them at a time, the others wait. The system frees it in any case."""
-    with storing(root):
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Hold a ROOT's files of people: one process changes them at a time, the others wait. The system frees it in any case.
+
+    Nobody is kept from a ROOT that this process cannot write: it changes nothing there.
+    """
+    lock: HeldLock | None = None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("%s: another process is deciding who is who; waiting for it", root)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:  # a file system without locks
-            _log.warning("%s: cannot be locked (%s); do not run two at a time", root, error.strerror)
+        lock = hold(root / _LOCK, wait=lambda: _log.info("%s: another process is at work on its people; waiting", root))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise store_error(error, root) from error
+    try:
         yield
     finally:
-        os.close(descriptor)
+        if lock is not None:
+            lock.release()
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that its name always stands for a whole one. Raises StoreError."""
+    """Write a file so that its name always stands for a whole one. Raises StoreError.
+
+    What several processes may write has to be :func:`locked`: the temporary file's name is always the same, so that none is left over.
+    """
     temporary = path.with_name(f".{path.name.lstrip('.')}.partial")
     with storing(path.parent):
         try:
@@ -151,6 +158,11 @@ def _cosine(path: Path, cell: str | None) -> float | None:
 def read_log(root: Path) -> list[dict[str, str]]:
     """Return the rows of ``people_log.csv``; empty where there is none. Raises TableError."""
     return list(_rows(root / LOG_FILE, _LOG_COLUMNS, ("person_id",)))
+
+
+def merged_into(root: Path) -> dict[int, int]:
+    """Return which person was merged into which, as the log tells; see :func:`.decided.followed`. Raises TableError."""
+    return {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
 
 
 def _rows(path: Path, columns: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[dict[str, str]]:

@@ -25,6 +25,7 @@ from .files import (
     State,
     append_log,
     locked,
+    merged_into,
     read_log,
     read_names,
     read_people_table,
@@ -92,8 +93,8 @@ def update_people(
             return summary
         _check_models(root, clips, embedder_name, gallery)
         decisions.check(known_people(root, old), root / DECISIONS_FILE)
-        state = _group(root, clips, old, decisions, (similarity, similarity_strict), summary)
-        names = _names(root, state, decisions, gallery, similarity_strict)
+        state = _group(root, clips, old, decisions, merged_into(root), (similarity, similarity_strict), summary)
+        names = _names(state, decisions, merged_into(root), gallery, similarity_strict)
         append_log(root, summary.changes, "clips, decisions or thresholds changed")
         decisions = with_new_ids(decisions, state)
         if any(split.into is not None for split in decisions.split) and save_decisions(decisions) != save_decisions(
@@ -122,8 +123,7 @@ def known_people(root: Path, state: State | None = None) -> set[int]:
 
 def resolve(root: Path, person: int) -> int:
     """Return the person_id that a person has now, who may have been merged into another. Raises TableError."""
-    into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
-    return followed(person, into)
+    return followed(person, merged_into(root))
 
 
 def _fingerprints(directories: dict[str, Path], summary: PeopleSummary) -> dict[str, str]:
@@ -197,11 +197,11 @@ def _group(
     clips: list[ClipPeople],
     old: State | None,
     decisions: Decisions,
+    into: dict[int, int],
     similarities: tuple[float, float],
     summary: PeopleSummary,
 ) -> State:
     rows, before = _appearances(clips), _ids_before(root, clips, old, similarities[1])
-    into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
     together, conflicts, denied_rows = decided_rows(clips, before, decisions, into)
     rows = replace(rows, conflicts=np.concatenate([rows.conflicts, conflicts]))
     groups = people_of_all_clips(rows, *similarities, together=together)
@@ -284,8 +284,9 @@ def _means_of(state: State, persons: list[int]) -> dict[int, Array]:
     return dict(zip(persons, group_means(rows, groups, len(persons)), strict=True))
 
 
-def _names(root: Path, state: State, decisions: Decisions, gallery: Gallery | None, least: float) -> list[NamedPerson]:
-    into = {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
+def _names(
+    state: State, decisions: Decisions, into: dict[int, int], gallery: Gallery | None, least: float
+) -> list[NamedPerson]:
     persons, groups = np.unique(state.person_ids, return_inverse=True)
     alive = set(persons.tolist())
     given = {followed(person, into): name for person, name in decisions.names.items()}

@@ -14,7 +14,7 @@ import cv2
 from markupsafe import Markup
 
 from .. import __version__
-from ..people.files import write_whole
+from ..people.files import locked, write_whole
 from ..types import Array
 from .library import ClipView, Library, PersonView, Seen, Snapshot, shown
 from .rendering import STATIC, environment
@@ -49,7 +49,8 @@ def write_report(root: Path) -> WrittenReport:
     snapshot = Library(root).snapshot()
     content = _rendered(root, snapshot).encode("utf-8", "backslashreplace")
     path = root / REPORT_FILE
-    write_whole(path, content)
+    with locked(root):
+        write_whole(path, content)
     return WrittenReport(path, len(snapshot.reported), len(snapshot.clips), len(content))
 
 

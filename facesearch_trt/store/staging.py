@@ -13,7 +13,6 @@ What makes a kill at any moment harmless is the order of the work:
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
@@ -22,19 +21,17 @@ from pathlib import Path
 
 from ..errors import BusyError
 from .files import storing, sync_directory, sync_file, write_durably
+from .lock import HeldLock, hold
 from .record import RunRecord
 from .schema import FRAME_PATTERN, RECORD_FILE
 
-__all__ = ["Staging", "discard_partial"]
+__all__ = ["PARTIAL_DIRECTORY", "Staging", "discard_partial", "remove_results"]
 
 _LOG = logging.getLogger(__name__)
-_PARTIAL = ".partial"
+PARTIAL_DIRECTORY = ".partial"
+"""Of results that are not complete."""
 _NEXT_RECORD = ".run.json.partial"
-_NO_LOCKS = {errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
-
-
-class _Busy(Exception):
-    """Another process holds the directory."""
+_LOCK = ".lock"
 
 
 class Staging:
@@ -43,21 +40,12 @@ class Staging:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.new = directory / _PARTIAL / "new"
+        self.new = directory / PARTIAL_DIRECTORY / "new"
         """The tree that will be moved into the clip's directory."""
-        self.spool = directory / _PARTIAL / "spool"
+        self.spool = directory / PARTIAL_DIRECTORY / "spool"
         """For what is needed only until the pass ends."""
-        self._lock: int | None = None
         with storing(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock = _lock(directory)
-            except _Busy:
-                raise BusyError(
-                    "another process is writing these results",
-                    where=directory,
-                    remedy="Let it finish, or end it, and try again.",
-                ) from None
+            self._lock: HeldLock | None = _held(directory, make=True)
             try:
                 _remove_partial(directory)
                 self.new.mkdir(parents=True)
@@ -68,17 +56,17 @@ class Staging:
 
     def close(self) -> None:
         """Remove what was not installed, and let go of the directory; if it is empty it goes too."""
-        if self._lock is None and not self.directory.exists():
+        if self._lock is None:
             return
+        lock, self._lock = self._lock, None
         try:
-            _remove_partial(self.directory)
+            try:
+                _remove_partial(self.directory)
+            finally:
+                lock.release()
             _remove_if_empty(self.directory)
         except OSError as error:
             _LOG.warning("%s: cannot remove what an unfinished pass left (%s)", self.directory, error)
-        finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
 
     def install(self, before: RunRecord, after: RunRecord, old: Callable[[], Iterable[Path]]) -> None:
         """Move the new results into place.
@@ -122,50 +110,66 @@ def discard_partial(directory: Path) -> bool:
 
     A directory that another process is writing is left alone. Raises StoreError where the system refuses.
     """
-    if not any((directory / name).exists() for name in (_PARTIAL, _NEXT_RECORD)):
+    if not any((directory / name).exists() for name in (PARTIAL_DIRECTORY, _NEXT_RECORD, _LOCK)):
         return False
     with storing(directory):
         try:
-            lock = _lock(directory)
-        except _Busy:
+            lock = _held(directory)
+        except (BusyError, FileNotFoundError):
             return False
         try:
             _remove_partial(directory)
-            _remove_if_empty(directory)
         finally:
-            if lock is not None:
-                os.close(lock)
+            lock.release()
+        _remove_if_empty(directory)
     return True
 
 
-def _lock(directory: Path) -> int | None:
-    """Return a descriptor that holds the directory until it is closed; None where the file system has no locks.
+def remove_results(directory: Path) -> None:
+    """Remove a clip directory with all that is in it; where it is a link, what that leads to as well.
 
-    The system lets go when the process ends, however it ends, and no lock file stays behind.
+    Killed, it leaves a directory whose steps are not complete. Raises BusyError where another process is writing it, StoreError.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise _Busy from None
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno not in _NO_LOCKS:
-            raise
-        _LOG.debug("%s: no locks on this file system (%s)", directory, error)
-        return None
-    if not directory.exists() or not os.path.samestat(os.fstat(descriptor), directory.stat()):
-        # Another process removed its empty directory between our two calls.
-        os.close(descriptor)
-        raise _Busy
-    return descriptor
+    with storing(directory):
+        place = directory.resolve()
+        lock = _held(place)
+        try:
+            (place / RECORD_FILE).unlink(missing_ok=True)
+            for entry in place.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != _LOCK:
+                    entry.unlink()
+        finally:
+            lock.release()
+        _remove_if_empty(place)
+        if directory.is_symlink():
+            directory.unlink()
+
+
+def _held(directory: Path, *, make: bool = False) -> HeldLock:
+    """Return the lock of a directory. Raises BusyError, FileNotFoundError where the directory is not there and not to be made."""
+    while True:
+        if make:
+            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            return hold(directory / _LOCK)
+        except BlockingIOError:
+            raise BusyError(
+                "another process is writing these results",
+                where=directory,
+                remedy="Let it finish, or end it, and try again.",
+            ) from None
+        except FileNotFoundError:
+            # Another process removed its empty directory between our two calls.
+            if not make:
+                raise
 
 
 def _remove_partial(directory: Path) -> None:
     (directory / _NEXT_RECORD).unlink(missing_ok=True)
-    if (directory / _PARTIAL).exists():
-        shutil.rmtree(directory / _PARTIAL)
+    if (directory / PARTIAL_DIRECTORY).exists():
+        shutil.rmtree(directory / PARTIAL_DIRECTORY)
 
 
 def _remove(path: Path) -> None:
@@ -177,8 +181,13 @@ def _remove(path: Path) -> None:
 
 
 def _remove_if_empty(directory: Path) -> None:
-    if not any(directory.iterdir()):
+    try:
         directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _move_tree(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from facesearch_trt.cli.main import main
 from facesearch_trt.erasing import erase_person
 from facesearch_trt.errors import OptionError
+from facesearch_trt.indexing import read_people
 from facesearch_trt.people.corrections import (
     UNDO_FILE,
     ignore_people,
@@ -19,7 +20,7 @@ from facesearch_trt.people.corrections import (
     split_person,
     undo_correction,
 )
-from facesearch_trt.people.decisions import load_decisions
+from facesearch_trt.people.decisions import DECISIONS_FILE, load_decisions
 from facesearch_trt.people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
 from facesearch_trt.people.update import resolve, update_people
 from tests.clip_results import SIMILARITY, STRICT, write_clip
@@ -131,3 +132,11 @@ def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["people", "undo", str(root)]) == 0
     assert "taken back: no longer ignored 0" in capsys.readouterr().out
     assert load_decisions(root).ignore == [0]
+
+
+def test_the_log_is_read_once_for_everybody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / DECISIONS_FILE).write_text("ignore: [0, 1, 2, 3]\n")
+    reads: list[Path] = []
+    monkeypatch.setattr("facesearch_trt.people.files.read_log", lambda root: reads.append(root) or [])
+    assert all(person.ignored for faces in read_people(root).values() for person in faces.values())
+    assert len(reads) == 1
