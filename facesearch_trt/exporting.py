@@ -112,7 +112,7 @@ def clips_to_export(root: Path, people: People, names: Sequence[str] = ()) -> li
 
 
 def track_row(root: str, clip: str, track: Track, person_id: int | None, name: str | None) -> dict[str, Any]:
-    """Return a track as a row of ``search.tables.COLUMNS``, without having been in any index."""
+    """Return a track as a row of ``search.rows.COLUMNS``, without having been in any index."""
     best = track.best[0]
     return {
         "root": root,

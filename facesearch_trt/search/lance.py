@@ -26,7 +26,7 @@ def connect(location: str) -> Any:
     Raises StoreError where the location cannot be used, and where LanceDB is not installed.
     """
     # Lance writes its own log to standard error; what matters comes as an exception.
-    os.environ.setdefault("LANCE_LOG", "error")
+    os.environ.setdefault("LANCEDB_LOG", "error")
     try:
         import lancedb
     except ModuleNotFoundError as error:

@@ -84,7 +84,7 @@ def person_key(row: Mapping[str, Any]) -> PersonKey:
 def matches_from_rows(rows: Iterable[Mapping[str, Any]], *, least: float | None = None) -> list[Match]:
     """Return one match per person and clip: the most similar first, those without similarity in order of clip and time.
 
-    Rows are dicts of the columns of ``tables.COLUMNS``, with ``similarity`` where they were found by it; the same row
+    Rows are dicts of the columns of ``rows.COLUMNS``, with ``similarity`` where they were found by it; the same row
     may come twice. ``least`` is the similarity from which an appearance counts as found by the photo.
     """
     people: dict[tuple[str, ...], dict[int, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))

@@ -8,7 +8,8 @@ the clip's other rows, and keeps clips without any face known.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,52 @@ import numpy as np
 
 from ..types import Array
 
-__all__ = ["FORMAT", "VECTOR", "ClipEntry", "ClipRows", "arrow_schema", "arrow_table", "clip_key"]
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "SEEN",
+    "VECTOR",
+    "ClipEntry",
+    "ClipRows",
+    "arrow_schema",
+    "arrow_table",
+    "clip_key",
+    "seen",
+]
 
-FORMAT = "1"
+FORMAT = "2"
 """Version of the columns below; a table of another one is refused."""
 
 VECTOR = "vector"
+
+SEEN = "seen"
+"""The column with all that a found row brings along, as one text: a hundred rows from all over a large table cost a
+read each for every column that is asked for, which took as long as the search itself when these were 20 columns. What
+conditions ask for is there as columns of its own too."""
+
+COLUMNS = (
+    "clip_key",
+    "kind",
+    "root",
+    "clip",
+    "track_id",
+    "face_id",
+    "person_id",
+    "name",
+    "start_s",
+    "end_s",
+    "faces",
+    "pts_s",
+    "frame_num",
+    "face_num",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "quality",
+    "chip",
+)
+"""What a found row brings along, in the order of its text."""
 
 _CLIP_ROW = -1
 """``row`` of the clip's own row."""
@@ -109,19 +150,13 @@ def arrow_schema(model: str, dimension: int) -> Any:
             pa.field("kind", pa.string(), nullable=False),
             pa.field("root", pa.string(), nullable=False),
             pa.field("clip", pa.string(), nullable=False),
-            pa.field("track_id", pa.int32()),
             pa.field("face_id", pa.int32()),
             pa.field("person_id", pa.string()),
             pa.field("name", pa.string()),
             pa.field("start_s", pa.float64()),
             pa.field("end_s", pa.float64()),
-            pa.field("faces", pa.int32()),
-            pa.field("pts_s", pa.float64()),
-            pa.field("frame_num", pa.int64()),
-            pa.field("face_num", pa.int64()),
-            *(pa.field(side, pa.float32()) for side in ("x1", "y1", "x2", "y2")),
             pa.field("quality", pa.float32()),
-            pa.field("chip", pa.string()),
+            pa.field(SEEN, pa.string()),
             pa.field("source", pa.string()),
             pa.field("fingerprint", pa.string()),
             pa.field(VECTOR, pa.list_(pa.float32(), dimension)),
@@ -168,19 +203,13 @@ def _rows(rows: ClipRows, schema: Any) -> Any:
         "kind": list(rows.kind),
         "root": [rows.entry.root] * count,
         "clip": [rows.entry.clip] * count,
-        "track_id": rows.track_id,
         "face_id": rows.face_id,
         "person_id": list(rows.person_id),
         "name": list(rows.name),
         "start_s": rows.start_s,
         "end_s": rows.end_s,
-        "faces": rows.faces,
-        "pts_s": rows.pts_s,
-        "frame_num": rows.frame_num,
-        "face_num": rows.face_num,
-        **{side: np.ascontiguousarray(rows.boxes[:, at]) for at, side in enumerate(("x1", "y1", "x2", "y2"))},
         "quality": rows.quality,
-        "chip": list(rows.chip),
+        SEEN: list(_seen(rows)),
         "source": [None] * count,
         "fingerprint": [None] * count,
     }
@@ -188,6 +217,37 @@ def _rows(rows: ClipRows, schema: Any) -> Any:
     flat = pa.array(_unit(rows.vectors, (count, dimension)).ravel(), pa.float32())
     arrays[VECTOR] = pa.FixedSizeListArray.from_arrays(flat, dimension)
     return pa.table(arrays, schema=schema)
+
+
+def _seen(rows: ClipRows) -> Iterator[str]:
+    """Yield the text of :data:`SEEN` of each row."""
+    count = len(rows)
+    columns = (
+        [rows.entry.key] * count,
+        rows.kind,
+        [rows.entry.root] * count,
+        [rows.entry.clip] * count,
+        rows.track_id.tolist(),
+        rows.face_id.tolist(),
+        rows.person_id,
+        rows.name,
+        rows.start_s.tolist(),
+        rows.end_s.tolist(),
+        rows.faces.tolist(),
+        rows.pts_s.tolist(),
+        rows.frame_num.tolist(),
+        rows.face_num.tolist(),
+        *rows.boxes.T.astype(np.float64).round(2).tolist(),
+        rows.quality.astype(np.float64).round(4).tolist(),
+        rows.chip,
+    )
+    for values in zip(*columns, strict=True):
+        yield json.dumps(values, separators=(",", ":"))
+
+
+def seen(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the texts of :data:`SEEN` say, each by the names of :data:`COLUMNS`."""
+    return [dict(zip(COLUMNS, values, strict=True)) for values in json.loads(f"[{','.join(texts)}]")]
 
 
 def _unit(vectors: Array, shape: tuple[int, int]) -> Array:

@@ -13,37 +13,13 @@ from ..errors import StoreError
 from ..types import Array
 from . import policy
 from .lance import lance_errors
-from .rows import FORMAT, VECTOR, ClipEntry
+from .rows import FORMAT, SEEN, VECTOR, ClipEntry, seen
 
-__all__ = ["COLUMNS", "ModelTable"]
+__all__ = ["ModelTable"]
 
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-COLUMNS = (
-    "clip_key",
-    "kind",
-    "root",
-    "clip",
-    "track_id",
-    "face_id",
-    "person_id",
-    "name",
-    "start_s",
-    "end_s",
-    "faces",
-    "pts_s",
-    "frame_num",
-    "face_num",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "quality",
-    "chip",
-)
-"""What a found row brings with it."""
 
 _DISTANCE = "_distance"
 _TRIES = 3
@@ -102,44 +78,49 @@ class ModelTable:
                 query = query.nprobes(policy.probes(rows)).refine_factor(policy.refine_factor(limit))
             if condition:
                 query = query.where(condition, prefilter=True)
-            return query.select([*COLUMNS, _DISTANCE]).to_arrow()
+            return query.select([SEEN, _DISTANCE]).to_arrow()
 
-        found: list[dict[str, Any]] = self._read(search).to_pylist()
-        for row in found:
-            row["similarity"] = 1.0 - row.pop(_DISTANCE)
+        table = self._read(search)
+        found = seen(table[SEEN].to_pylist())
+        for row, distance in zip(found, table[_DISTANCE].to_pylist(), strict=True):
+            row["similarity"] = 1.0 - distance
         return found
 
-    def rows(self, condition: str, columns: Sequence[str] = COLUMNS) -> list[dict[str, Any]]:
-        """Return all rows that meet a condition, in no order."""
-        found: list[dict[str, Any]] = self._read(lambda: self._scan(condition, columns).to_arrow()).to_pylist()
-        return found
+    def rows(self, condition: str) -> list[dict[str, Any]]:
+        """Return all tracks and faces that meet a condition, in no order, by the names of ``rows.COLUMNS``."""
+        return seen([text for (text,) in self.values(condition, [SEEN]) if text is not None])
 
-    def vectors(self, condition: str) -> tuple[list[dict[str, Any]], Array]:
-        """Return the rows that meet a condition, and their vectors float32 [N, D], of length 1."""
-        return self._split(self._read(lambda: self._scan(condition, [*COLUMNS, VECTOR]).to_arrow()))
+    def values(self, condition: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return some columns of all rows that meet a condition, the clips' own among them, in no order."""
+        table = self._read(lambda: self._scan(condition, columns).to_arrow())
+        return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+
+    def vectors(self, condition: str = "") -> tuple[list[dict[str, Any]], Array]:
+        """Return the tracks and faces that meet a condition, and their vectors float32 [N, D], of length 1."""
+        return self._split(self._read(lambda: self._scan(condition, [SEEN, VECTOR]).to_arrow()))
 
     def _split(self, table: Any) -> tuple[list[dict[str, Any]], Array]:
+        # A clip's own row has neither.
+        table = table.filter(table[SEEN].is_valid())
         column = table[VECTOR].combine_chunks()
         vectors: Array = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dimension)
-        return table.drop_columns([VECTOR]).to_pylist(), vectors
+        return seen(table[SEEN].to_pylist()), vectors
 
     def sample(self, count: int) -> tuple[list[dict[str, Any]], Array]:
         """Return those of ``count`` rows, taken evenly at random, that have a vector, and these; always the same of the
         same table."""
-        import pyarrow.compute as pc
-
         rows = self.count()
         if rows <= count:
-            return self.vectors("kind IN ('track', 'face')")
+            return self.vectors()
         offsets = np.random.default_rng(rows).choice(rows, count, replace=False).tolist()
-        table = self._read(lambda: self._table.take_offsets(offsets).select([*COLUMNS, VECTOR]).to_arrow())
-        return self._split(table.filter(pc.not_equal(table["kind"], "clip")))
+        return self._split(self._read(lambda: self._table.take_offsets(offsets).select([SEEN, VECTOR]).to_arrow()))
 
     def clips(self, condition: str = "") -> Iterator[ClipEntry]:
         """Yield the clips whose own row meets a condition."""
         condition = f"kind = 'clip' AND ({condition})" if condition else "kind = 'clip'"
-        for row in self.rows(condition, ["root", "clip", "source", "fingerprint", "start_s", "end_s"]):
-            yield ClipEntry(model=self.model, **row)
+        columns = ["root", "clip", "source", "fingerprint", "start_s", "end_s"]
+        for values in self.values(condition, columns):
+            yield ClipEntry(model=self.model, **dict(zip(columns, values, strict=True)))
 
     def _scan(self, condition: str, columns: Sequence[str]) -> Any:
         query = self._table.search().select(list(columns))

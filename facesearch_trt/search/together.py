@@ -43,7 +43,7 @@ class Companion:
 def companions(rows: Iterable[Mapping[str, Any]], wanted: set[PersonKey]) -> list[Companion]:
     """Return who shares time with the wanted people, the longest first.
 
-    Rows are tracks, with the columns of ``tables.COLUMNS``, of the clips in question: those of the wanted people and
+    Rows are tracks, with the columns of ``rows.COLUMNS``, of the clips in question: those of the wanted people and
     all others.
     """
     theirs: dict[tuple[str, str], list[Span]] = defaultdict(list)

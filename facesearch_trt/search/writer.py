@@ -147,7 +147,7 @@ class IndexWriter:
                 if not count:
                     continue
                 tracks += reader.count(where.sql(["track"]))
-                gone = [row["clip_key"] for row in reader.rows(where.sql(["clip"]), ["clip_key"])]
+                gone = [key for (key,) in reader.values(where.sql(["clip"]), ["clip_key"])]
                 with lance_errors(self.location):
                     if self._erasing is not None:
                         self._erasing.touch()

@@ -65,7 +65,7 @@ class _Ledger:
         self.open = None
         assert found == {name: version for name, version in self.sure.items() if version is not None}
         tables = [index._of_model(model) for model in index.models()]
-        rows = Counter(row["clip"] for table in tables for row in table.rows("kind = 'track'", ["clip"]))
+        rows = Counter(clip for table in tables for (clip,) in table.values("kind = 'track'", ["clip"]))
         assert rows == {name: faces_of(version) for name, version in found.items()}
 
 
@@ -121,10 +121,10 @@ def test_a_reader_beside_a_writer_is_never_wrong(tmp_path: Path) -> None:
             answer = index.search(steady[:1], model=MODEL, thresholds=thresholds, where=Where(people=("Ann",)))
             assert [found.match.clip for found in answer.found] == ["steady"]
             assert len(answer.found[0].match.appearances) == 3
-            rows = index._of_model(MODEL).rows("", ["clip", "kind", "fingerprint"])
-            counts = Counter(row["clip"] for row in rows if row["kind"] == "track")
-            for row in rows:
-                if row["kind"] == "clip" and row["clip"] != "steady":
-                    assert counts.pop(row["clip"]) == faces_of(int(row["fingerprint"]))
+            rows = index._of_model(MODEL).values("", ["clip", "kind", "fingerprint"])
+            counts = Counter(clip for clip, kind, _ in rows if kind == "track")
+            for clip, kind, fingerprint in rows:
+                if kind == "clip" and clip != "steady":
+                    assert counts.pop(clip) == faces_of(int(fingerprint))
             assert counts == {"steady": 3}
             searches += 1

@@ -178,8 +178,8 @@ def test_many_commits_stay_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with IndexWriter(tmp_path) as writer:
         writer.put([clip_of("a", Crowd(1).pictures(np.arange(1)))])
-    monkeypatch.setattr("facesearch_trt.search.tables.FORMAT", "2")
-    with pytest.raises(StoreError, match=r"another format .*asked for 2; there is 1"):
+    monkeypatch.setattr("facesearch_trt.search.tables.FORMAT", "newer")
+    with pytest.raises(StoreError, match=r"another format .*asked for newer; there is 2"):
         Index.open(tmp_path).models()
 
 
