@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _DISTANCE = "_distance"
 _TRIES = 3
+_COUNTS = 256
+"""Conditions whose counts are kept: each costs a scan of the columns that it names."""
 
 
 class ModelTable:
@@ -49,6 +51,8 @@ class ModelTable:
         """The embedder that all vectors of this table are of."""
         self.dimension: int = schema.field(VECTOR).type.list_size
         """How many numbers a vector has."""
+        self._counted: tuple[int, dict[str, int]] = (-1, {})
+        """The commit that was counted, and how many of its rows meet each condition that was asked for."""
 
     def version(self) -> int:
         """Return the number of the latest commit."""
@@ -56,7 +60,15 @@ class ModelTable:
 
     def count(self, condition: str = "") -> int:
         """Return how many rows meet a condition of :meth:`Where.sql`."""
-        return int(self._read(lambda: self._table.count_rows(condition or None)))
+        # Before counting: a commit in between makes the next caller count again.
+        version = self.version()
+        counted = self._counted
+        if counted[0] != version or len(counted[1]) >= _COUNTS:
+            self._counted = counted = (version, {})
+        found = counted[1].get(condition)
+        if found is None:
+            found = counted[1][condition] = int(self._read(lambda: self._table.count_rows(condition or None)))
+        return found
 
     def has_approximate_index(self) -> bool:
         """Return whether searches go through an approximate index."""

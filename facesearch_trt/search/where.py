@@ -51,8 +51,10 @@ class Where:
             "" if self.from_s is None else f"end_s >= {_number(self.from_s)}",
             "" if self.to_s is None else f"start_s <= {_number(self.to_s)}",
             "" if self.min_quality is None else f"quality >= {_number(self.min_quality)}",
+            # Said twice: the scalar index is not used for a disjunction.
+            _any_key(key for key, _ in self.tracks),
             " OR ".join(f"(clip_key = {int(key)} AND face_id = {int(face_id)})" for key, face_id in self.tracks),
-            f"clip_key IN ({', '.join(str(int(key)) for key in self.clip_keys)})" if self.clip_keys else "",
+            _any_key(self.clip_keys),
         ]
         return " AND ".join(f"({part})" for part in parts if part)
 
@@ -64,6 +66,11 @@ EVERYTHING = Where()
 def _one_of(column: str, values: Iterable[str]) -> str:
     listed = ", ".join(quoted(value) for value in values)
     return f"{column} IN ({listed})" if listed else ""
+
+
+def _any_key(keys: Iterable[int]) -> str:
+    listed = ", ".join(str(int(key)) for key in dict.fromkeys(keys))
+    return f"clip_key IN ({listed})" if listed else ""
 
 
 def _number(value: float) -> str:

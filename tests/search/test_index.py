@@ -119,6 +119,49 @@ def test_other_appearances_of_a_found_person_come_along(tmp_path: Path, crowd: C
     assert [(one.start_s, one.evidence) for one in found.match.appearances] == [(0, "photo"), (10, "person")]
 
 
+def test_counts_are_of_the_latest_commit(tmp_path: Path, crowd: Crowd) -> None:
+    with IndexWriter(tmp_path) as writer:
+        writer.put([clip_of("a", crowd.pictures([1, 2]), names=["Ann", None])])
+        index, ann = Index.open(tmp_path), Where(people=("Ann",))
+        assert (index.count(), index.count(ann)) == (2, 1)
+        writer.put([clip_of("b", crowd.pictures([1, 3, 4]), names=["Ann", "Ann", None])])
+        assert (index.count(), index.count(ann)) == (5, 3)
+        writer.delete(ann)
+        assert (index.count(), index.count(ann)) == (2, 0)
+
+
+def test_what_a_row_brings_along_is_what_was_put(tmp_path: Path, crowd: Crowd) -> None:
+    name = 'Zoë "the \\ one" \U0001f600'
+    rows = clip_of("ä", crowd.pictures([1]), people=["17"], names=[name], spans=[(1.25, 1e6 / 3)], quality=0.12345)
+    with IndexWriter(tmp_path) as writer:
+        writer.put([rows])
+    table = Index.open(tmp_path)._of_model(MODEL)
+    (row,) = table.rows("")
+    assert row == {
+        "clip_key": rows.entry.key,
+        "kind": "track",
+        "root": ROOT,
+        "clip": "ä",
+        "track_id": 0,
+        "face_id": 0,
+        "person_id": "17",
+        "name": name,
+        "start_s": 1.25,
+        "end_s": 1e6 / 3,
+        "faces": int(rows.faces[0]),
+        "pts_s": rows.pts_s[0],
+        "frame_num": int(rows.frame_num[0]),
+        "face_num": int(rows.face_num[0]),
+        "x1": 10.0,
+        "y1": 20.0,
+        "x2": 50.0,
+        "y2": 70.0,
+        "quality": pytest.approx(0.1234, abs=1.1e-4),
+        "chip": rows.chip[0],
+    }
+    assert table.nearest(rows.vectors[0], "", 1)[0] == {**row, "similarity": pytest.approx(1, abs=1e-5)}
+
+
 def test_a_person_without_a_photo(location: Path) -> None:
     matches = Index.open(location).appearances(Where(people=("Ann",)))
     assert [(match.clip, match.appearances[0].start_s) for match in matches] == [

@@ -24,3 +24,10 @@ def test_a_quote_cannot_end_a_literal() -> None:
 def test_times_are_finite(value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         Where(from_s=value).sql()
+
+
+def test_tracks_name_their_clips_once_more_for_the_scalar_index() -> None:
+    assert Where(tracks=((7, 0), (7, 2), (9, 1))).sql() == (
+        "(clip_key IN (7, 9)) AND ((clip_key = 7 AND face_id = 0) OR (clip_key = 7 AND face_id = 2)"
+        " OR (clip_key = 9 AND face_id = 1))"
+    )
