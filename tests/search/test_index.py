@@ -162,6 +162,24 @@ def test_what_a_row_brings_along_is_what_was_put(tmp_path: Path, crowd: Crowd) -
     assert table.nearest(rows.vectors[0], "", 1)[0] == {**row, "similarity": pytest.approx(1, abs=1e-5)}
 
 
+@pytest.mark.parametrize(("people", "rows_read"), [(40, 160), (6, 320)])
+def test_strangers_are_many_people_not_many_rows(
+    people: int, rows_read: int, tmp_path: Path, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch_trt.search.index.MOST_STRANGERS", 40)
+    monkeypatch.setattr("facesearch_trt.search.index._SAMPLES", (4, 8))
+    shown = np.arange(400) % people
+    with IndexWriter(tmp_path) as writer:
+        writer.put([clip_of("a", crowd.pictures(shown), people=[str(person) for person in shown])])
+    index, asked = Index.open(tmp_path), list[int]()
+    table = index._of_model(MODEL)
+    sample = table.sample
+    monkeypatch.setattr(table, "sample", lambda count: asked.append(count) or sample(count))
+    scores = index._stranger_scores(table, crowd.picture(0))
+    assert asked[-1] == rows_read
+    assert len(scores) >= 0.9 * people
+
+
 def test_a_person_without_a_photo(location: Path) -> None:
     matches = Index.open(location).appearances(Where(people=("Ann",)))
     assert [(match.clip, match.appearances[0].start_s) for match in matches] == [
