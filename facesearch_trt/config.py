@@ -252,8 +252,8 @@ def _checked(option: Field[Any], value: object, where: str) -> object:
     return value
 
 
-def load_options(path: Path) -> Options:
-    """Return the defaults overlaid with a YAML file's options.
+def load_options(path: Path) -> dict[str, object]:
+    """Return the options that a YAML file gives, by name.
 
     Raises OptionError where the file is missing, is no YAML mapping, or :func:`options_with` refuses an option.
     """
@@ -269,7 +269,8 @@ def load_options(path: Path) -> Options:
         content = {}
     if not isinstance(content, dict):
         raise OptionError("the configuration is not a mapping of options", where=path, found=type(content).__name__)
-    return options_with(Options(), content, where=str(path))
+    options_with(Options(), content, where=str(path))
+    return content
 
 
 def options_as_dict(options: Options) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from .wiring import Tools
 __all__ = ["options_for", "search_faces"]
 
 
-def options_for(index: Index, options: Options) -> Options:
-    """Return the options with the index's own embedder, for a search in which none was asked for.
+def options_for(index: Index, options: Options, given: Container[str]) -> Options:
+    """Return the options, with the index's own embedder where none was asked for: ``given`` are the names of the
+    options that a command line or its ``--config`` file gives.
 
     Raises OptionError where the index has faces of several embedders, ModelError for one that is not in the catalogue.
     """
+    if "pack" in given or "embedder" in given:
+        return options
     models = index.models()
     with Tools(options) as tools:
         usual, catalogue = tools.embedder_entry.name, tools.catalogue

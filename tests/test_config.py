@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.flags import add_option_flags, options_from
-from facesearch_trt.config import CONFIGS, Options, load_options, options_with, render_yaml
+from facesearch_trt.config import CONFIGS, Options, load_options, options_as_dict, options_with, render_yaml
 from facesearch_trt.errors import OptionError
 
 
@@ -15,7 +15,7 @@ def test_the_yaml_file_is_the_table() -> None:
     assert (CONFIGS / "default.yaml").read_text(encoding="utf-8") == render_yaml(), (
         "run: facesearch config > configs/default.yaml"
     )
-    assert load_options(CONFIGS / "default.yaml") == Options()
+    assert load_options(CONFIGS / "default.yaml") == options_as_dict(Options())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import Options, flag_of, load_options, option_type, options_with
 
-__all__ = ["PHOTO_OPTIONS", "add_option_flags", "options_from"]
+__all__ = ["PHOTO_OPTIONS", "add_option_flags", "given_options", "options_from"]
 
 PHOTO_OPTIONS = frozenset(
     {
@@ -60,15 +60,21 @@ def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[st
         group.add_argument(flag_of(option.name), **keywords)
 
 
-def options_from(args: argparse.Namespace) -> Options:
-    """Return the options of a parsed command line over its ``--config`` file over the defaults.
+def given_options(args: argparse.Namespace) -> dict[str, object]:
+    """Return what a parsed command line and its ``--config`` file say of options, by name; the command line wins.
 
     Raises OptionError as :func:`facesearch_trt.config.options_with` does.
     """
-    options = load_options(args.config) if args.config else Options()
-    given = {
+    in_file = load_options(args.config) if args.config else {}
+    flags = {
         name.removeprefix("option_"): value
         for name, value in vars(args).items()
         if name.startswith("option_") and value is not None
     }
-    return options_with(options, given, where="command line")
+    options_with(Options(), flags, where="command line")
+    return {**in_file, **flags}
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Return :func:`given_options` over the defaults."""
+    return options_with(Options(), given_options(args), where="command line")

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..config import Options
+from ..config import Options, options_with
 from ..errors import OptionError
 from ..indexing import root_name
 from ..photo import PhotoFace, faces_of_photo, read_photo, the_face
@@ -18,7 +18,7 @@ from ..search.where import Where
 from ..searching import options_for, search_faces
 from ..wiring import Tools
 from . import answers
-from .flags import PHOTO_OPTIONS, add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, given_options
 from .index import add_index_flag, index_location
 
 __all__ = ["register"]
@@ -131,9 +131,8 @@ def _faces(photos: list[Path], number: int | None, tools: Tools) -> list[PhotoFa
 
 
 def _options(args: argparse.Namespace, index: Index) -> Options:
-    """Return the options, with the index's own embedder where none was asked for."""
-    options = options_from(args)
-    return options if args.config or args.option_pack or args.option_embedder else options_for(index, options)
+    given = given_options(args)
+    return options_for(index, options_with(Options(), given, where="command line"), given)
 
 
 def _time(text: str) -> float:

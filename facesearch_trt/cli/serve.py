@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..config import Options
+from ..config import Options, options_with
 from ..errors import BackendError, InputError, OptionError
-from .flags import PHOTO_OPTIONS, add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, given_options
 from .index import add_index_flag, index_location
 
 __all__ = ["register"]
@@ -85,7 +85,9 @@ def _serve(args: argparse.Namespace) -> int:
         cookie="facesearch_" + hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8],
     )
     certificate, key = (None if path is None else str(path) for path in (args.tls_certificate, args.tls_key))
-    with Service(root, options_from(args), index_location(args)) as service:
+    given = given_options(args)
+    options = options_with(Options(), given, where="command line")
+    with Service(root, options, index_location(args), frozenset(given)) as service:
         print(f"reading the results in {root}", flush=True)
         service.snapshot()
         service.keeper.update()

@@ -83,7 +83,7 @@ def work_through(work: Work) -> int:
             print(people_line(people), flush=True)
         for clip, reason in people.failed:
             print(f"  {clip}: not among all clips' people: {reason}")
-        save_last_run(work.root, outcomes)
+        save_last_run(work.root, outcomes, work.options)
         changed = people.changed or any(outcome.state != "skipped" for outcome in outcomes)
         if work.options.report and (changed or not (work.root / REPORT_FILE).exists()):
             print(report_line(work.root), flush=True)

@@ -14,7 +14,7 @@ from .context import ServiceHere, access_of, clip_or_404, person_or_404, searche
 from .finder import Choice
 from .forms import MAX_PHOTOS, checked_api, form_of, session_of
 from .library import Snapshot, shown
-from .service import RunRequest
+from .runs import Redo, RunRequest
 
 __all__ = [
     "MOST_SECONDS",
@@ -303,8 +303,12 @@ def jobs(service: ServiceHere) -> list[bodies.JobOut]:
 
 @router.post("/jobs/run", tags=["jobs"], status_code=202)
 def run(service: ServiceHere, body: bodies.RunIn) -> bodies.JobOut:
-    """Process all clips that are not finished."""
-    return bodies.JobOut.of(service.run(RunRequest(**body.model_dump())))
+    """Process all clips that are not finished. 409 where other options mean that finished ones are done again: `redo`."""
+    job = service.run(RunRequest(**body.model_dump()))
+    if isinstance(job, Redo):
+        detail = f"{len(job.clips)} finished clips would be done again ({', '.join(job.changes) or 'they changed'})"
+        raise HTTPException(409, f"{detail}: say so with redo")
+    return bodies.JobOut.of(job)
 
 
 @router.post("/jobs/report", tags=["jobs"], status_code=202)

@@ -129,12 +129,15 @@ class SplitIn(_In):
 
 
 class RunIn(_In):
-    """How clips are processed."""
+    """How clips are processed: what is left out or null is as the last time."""
 
-    every: int = Field(1, ge=1, le=1_000_000, description="use every N-th frame")
-    frames: Literal["all", "faces", "none"] = Field("all", description="which pictures of frames to keep")
-    crops: bool = Field(True, description="keep pictures of faces")
+    every: int | None = Field(None, ge=1, le=1_000_000, description="use every N-th frame")
+    frames: Literal["all", "faces", "none"] | None = Field(None, description="which pictures of frames to keep")
+    crops: bool | None = Field(None, description="keep pictures of faces")
     force: bool = Field(False, description="do finished clips again")
+    redo: bool = Field(
+        False, description="go on where other options than the last time mean doing finished clips again"
+    )
 
 
 class UndoOut(BaseModel):

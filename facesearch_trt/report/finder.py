@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +67,14 @@ class Finder:
 
     Parameters
     ----------
-    options: the networks to use; with the usual pack, those that the index was made with are taken.
+    options: the networks to use.
     location: the index.
+    given: names of the options that were asked for; where no network is among them, the index's own is taken.
     """
 
-    def __init__(self, root: Path, options: Options, location: str) -> None:
+    def __init__(self, root: Path, options: Options, location: str, given: Container[str] = ()) -> None:
         self._root = root_name(root)
-        self._options = options
+        self._options, self._given = options, given
         self._location = location
         self._lock = threading.Lock()
         self._index: Index | None = None
@@ -94,9 +95,7 @@ class Finder:
         index = self.index()
         with self._lock:
             if self._tools is None:
-                options = self._options
-                chosen = options if options != Options() else options_for(index, options)
-                self._tools = Tools(chosen)
+                self._tools = Tools(options_for(index, self._options, self._given))
             tools = self._tools
         return index, tools
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from typing import Annotated, Any
 
@@ -17,8 +18,9 @@ from .finder import Choice
 from .forms import Form, checked_form, form_of, session_of
 from .library import PersonView, Seen, Snapshot
 from .rendering import environment, local_path
+from .runs import Redo, RunRequest, flags_of
 from .security import Session
-from .service import RunRequest, Service
+from .service import Service
 from .together import companions_of
 
 __all__ = [
@@ -284,7 +286,11 @@ def _results(request: Request, snapshot: Snapshot, answer: Answer | Choice | Non
 @router.get("/jobs")
 def jobs(request: Request, service: ServiceHere) -> Response:
     """Runs of the program, and where one is started."""
-    return page(request, "jobs.html", jobs=service.jobs.all(), clips=service.snapshot().clips)
+    options = service.next_options(RunRequest())
+    # Those that the form has are not said twice.
+    others = flags_of(dataclasses.replace(options, every=1, frames="all", crops=True))
+    clips = service.snapshot().clips
+    return page(request, "jobs.html", jobs=service.jobs.all(), clips=clips, options=options, others=others)
 
 
 @router.get("/jobs/{number}")
@@ -297,13 +303,14 @@ def job(request: Request, service: ServiceHere, number: int) -> Response:
 
 
 @router.post("/jobs/run")
-def run(service: ServiceHere, form: FormHere) -> Response:
-    """Start a run."""
-    every, frames = form.whole("every") or 1, form.text("frames") or "all"
-    if every > 1_000_000 or frames not in ("all", "faces", "none"):
-        raise HTTPException(422, "there is no such option")
-    request = RunRequest(every, frames, form.text("crops") == "1", form.text("force") == "1")
-    return _to(f"/jobs/{service.run(request).number}")
+def run(request: Request, service: ServiceHere, form: FormHere) -> Response:
+    """Start a run, or ask whether finished clips may be done again."""
+    crops, force, redo = (form.text(name) == "1" for name in ("crops", "force", "redo"))
+    wanted = RunRequest(form.whole("every"), form.text("frames") or None, crops, force, redo)
+    job = service.run(wanted)
+    if isinstance(job, Redo):
+        return page(request, "redo.html", redo=job, wanted=wanted, clips=service.snapshot().clips)
+    return _to(f"/jobs/{job.number}")
 
 
 @router.post("/jobs/report")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,9 @@ from .boxes import BoxCache
 from .finder import Choice, Finder, IndexKeeper
 from .jobs import Job, Jobs
 from .library import ClipView, Library, PersonView, Snapshot
+from .runs import Redo, RunRequest, flags_of, next_options, to_redo
 
-__all__ = ["Alike", "RunRequest", "Service"]
+__all__ = ["Alike", "Service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,17 @@ class Alike:
     """Cosine of the two people's mean embeddings."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a run that is started from the web may be told."""
-
-    every: int = 1
-    frames: str = "all"
-    crops: bool = True
-    force: bool = False
-
-
 class Service:
-    """One ROOT, its index, and everything that changes them. A context manager; may be used from several threads."""
+    """One ROOT, its index, and everything that changes them. A context manager; may be used from several threads.
 
-    def __init__(self, root: Path, options: Options, index: str) -> None:
+    ``given`` are the names of the options that were asked for; searches and runs choose the others by what is there.
+    """
+
+    def __init__(self, root: Path, options: Options, index: str, given: Container[str] = ()) -> None:
         self.root, self.index = root.resolve(), index
-        self._options = options
+        self._options, self._given = options, given
         self.library = Library(self.root)
-        self.finder = Finder(self.root, options, index)
+        self.finder = Finder(self.root, options, index, given)
         self.keeper = IndexKeeper(self.root, index)
         self.jobs = Jobs(self._changed)
         self.boxes = BoxCache()
@@ -197,15 +191,19 @@ class Service:
         clips = [self.clip(clip).name for clip in clip_ids]
         return self.finder.search(photos, face=face, clips=clips, top=top, min_similarity=least)
 
-    def run(self, request: RunRequest) -> Job:
-        """Have all clips processed, as ``facesearch run`` does."""
-        arguments = ["run", "--input_directory", str(self.root), "--every", str(request.every)]
-        arguments += ["--frames", request.frames, "--crops" if request.crops else "--no-crops"]
-        arguments += ["--force"] * request.force + ["--pack", self._options.pack]
-        for name in ("detector", "embedder", "models_file"):
-            value = getattr(self._options, name)
-            arguments += [f"--{name.replace('_', '-')}", str(value)] if value else []
-        return self.jobs.start("Find faces in all clips", arguments, clips=len(self.snapshot().clips))
+    def next_options(self, request: RunRequest) -> Options:
+        """Return the options that a run would have; see :func:`next_options`."""
+        return next_options(self.root, self.snapshot().clips, self._options, self._given, request)
+
+    def run(self, request: RunRequest) -> Job | Redo:
+        """Have all clips processed, as ``facesearch run`` does, or return what would be done again unasked."""
+        options, clips = self.next_options(request), self.snapshot().clips
+        if not request.redo and not request.force:
+            redo = to_redo(clips, options)
+            if redo is not None:
+                return redo
+        arguments = ["run", "--input_directory", str(self.root), *flags_of(options)]
+        return self.jobs.start("Find faces in all clips", arguments, clips=len(clips))
 
     def make_report(self) -> Job:
         """Have ``report.html`` written, as ``facesearch report`` does."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
 from facesearch_trt.last_run import save_last_run
 from facesearch_trt.people.files import read_people_table
 from facesearch_trt.people.update import update_people
@@ -36,7 +37,7 @@ def page(root: Path) -> str:
     )
     update_people(root, *SIMILARITIES)
     clip = Clip("todo", root / "todo.mp4", "video", root / "todo.pipeline")
-    save_last_run(root, [Outcome(clip, "failed", "cannot be decoded <at all>")])
+    save_last_run(root, [Outcome(clip, "failed", "cannot be decoded <at all>")], Options())
     written = write_report(root)
     assert (written.people, written.clips) == (3, 4)
     return written.path.read_text()
