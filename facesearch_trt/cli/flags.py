@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import Options, flag_of, load_options, option_type, options_with
 
-__all__ = ["PHOTO_OPTIONS", "add_option_flags", "given_options", "options_from"]
+__all__ = ["PHOTO_OPTIONS", "add_option_flags", "given_options", "options_from", "port"]
 
 PHOTO_OPTIONS = frozenset(
     {
@@ -78,3 +78,10 @@ def given_options(args: argparse.Namespace) -> dict[str, object]:
 def options_from(args: argparse.Namespace) -> Options:
     """Return :func:`given_options` over the defaults."""
     return options_with(Options(), given_options(args), where="command line")
+
+
+def port(text: str) -> int:
+    """Return a port, 1 to 65535. Raises ArgumentTypeError for anything else."""
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..running.sharing import parse_shard
-from .flags import add_option_flags, options_from
+from .flags import add_option_flags, options_from, port
 from .work import Work, work_through
 
 __all__ = ["register"]
@@ -79,7 +79,10 @@ def register(subparsers: Any) -> None:
             " has to be at the same path on all machines",
         )
         parser.add_argument(
-            "--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics on this port while the run lasts"
+            "--metrics-port",
+            type=port,
+            metavar="PORT",
+            help="serve Prometheus metrics on this port while the run lasts",
         )
         parser.add_argument(
             "--profile",
@@ -93,7 +96,10 @@ def register(subparsers: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     if args.profile is not None:
-        args.profile.unlink(missing_ok=True)
+        try:
+            args.profile.unlink(missing_ok=True)
+        except OSError as error:
+            raise OptionError("cannot write the trace", where=args.profile, found=error.strerror) from error
     if args.ray is not None and (args.shard, args.profile) != (None, None):
         raise UsageError("--ray goes with neither --shard nor --profile")
     work = Work(

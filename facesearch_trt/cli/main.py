@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FaceSearchError, UsageError
 from .logs import set_up_logging
+from .text import never_fail_to_print
 
 __all__ = ["main"]
 
@@ -38,6 +41,9 @@ _COMMANDS = {
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""
 
+_TELL = frozenset({"models", "config", "doctor", "people", "eval", "search"})
+"""Sub-commands that are done when whoever reads what they print has seen enough; the others have work to finish."""
+
 _FINISHED, _FAILED, _WRONG_USE, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -57,6 +63,7 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 something failed, 2 wrong use, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    never_fail_to_print()
     try:
         args = _parser(arguments[0] if arguments else None).parse_args(arguments)
     except ModuleNotFoundError as error:
@@ -71,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging(verbose=getattr(args, "verbose", False), form=getattr(args, "log_format", "text"))
     try:
         status: int = args.call(args)
+        sys.stdout.flush()
     except FaceSearchError as error:
         print(f"facesearch: {error}", file=sys.stderr)
         return _WRONG_USE if isinstance(error, UsageError) else _FAILED
@@ -78,7 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("facesearch: interrupted; finished clips are kept, the next run goes on from here", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        return _FINISHED
+        # What is left in the buffer has nowhere to go when the interpreter ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if args.command in _TELL:
+            return _FINISHED
+        print(
+            "facesearch: nobody reads the output any more; finished work is kept, the next call goes on",
+            file=sys.stderr,
+        )
+        return _FAILED
     return status
 
 

@@ -25,6 +25,7 @@ from ..people.gallery import enrol
 from ..people.update import PeopleSummary, update_people
 from ..wiring import Tools
 from .flags import add_option_flags, options_from
+from .text import safe
 
 __all__ = ["people_line", "register"]
 
@@ -106,7 +107,7 @@ def _people(args: argparse.Namespace) -> int:
     if not args.json:
         print(people_line(summary))
     for clip, reason in summary.failed:
-        print(f"  {clip}: FAILED: {reason}")
+        print(safe(f"  {clip}: FAILED: {reason}"))
     return int(bool(summary.failed))
 
 
@@ -170,7 +171,7 @@ def _list(root: Path, *, show_all: bool, as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
     for person in order:
-        clips = list(dict.fromkeys(f"{clip}:{face_id}" for clip, face_id in faces[person]))
+        clips = list(dict.fromkeys(f"{safe(clip)}:{face_id}" for clip, face_id in faces[person]))
         more = f" … {len(clips) - 6} more" if len(clips) > 6 else ""
-        name = f" {names[person].name}" if person in names else ""
+        name = f" {safe(names[person].name)}" if person in names else ""
         print(f"{person:>6}{name}  {' '.join(clips[:6])}{more}{'  (ignored)' if person in ignored else ''}")

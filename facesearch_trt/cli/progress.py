@@ -11,6 +11,7 @@ from typing import Any
 
 from ..running.runner import Outcome
 from ..types import Clip
+from .text import safe
 
 __all__ = ["LineWatcher", "TerminalWatcher", "outcome_line", "summary", "watcher_for"]
 
@@ -22,11 +23,11 @@ _SURE_FRAMES = 50
 def outcome_line(outcome: Outcome) -> str:
     """Return one line on what became of a clip."""
     if outcome.state == "failed":
-        return f"{outcome.clip.name}: FAILED: {outcome.message}"
+        return safe(f"{outcome.clip.name}: FAILED: {outcome.message}")
     if outcome.state == "skipped":
-        return f"{outcome.clip.name}: already complete, skipped"
+        return safe(f"{outcome.clip.name}: already complete, skipped")
     line = f"{outcome.clip.name}: {outcome.frames} frames, {outcome.faces} faces, {outcome.people} people in {outcome.seconds:.1f} s"
-    return f"{line}; DAMAGED: {outcome.message}" if outcome.state == "damaged" else line
+    return safe(f"{line}; DAMAGED: {outcome.message}" if outcome.state == "damaged" else line)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -70,7 +71,7 @@ class LineWatcher:
                 else ""
             )
             print(
-                f"{clip.name}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}",
+                f"{safe(clip.name)}: {count}{f' of about {expected}' if expected else ''} frames, {rate:.1f} frames/s{left}",
                 flush=True,
             )
 
@@ -105,7 +106,7 @@ class TerminalWatcher:
 
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -118,7 +119,7 @@ class TerminalWatcher:
         """Show the clip's bar."""
         if (earlier := self._tasks.pop(clip.name, None)) is not None:
             self._progress.remove_task(earlier)
-        self._tasks[clip.name] = self._progress.add_task(clip.name, total=frames_expected, unit="frames")
+        self._tasks[clip.name] = self._progress.add_task(safe(clip.name), total=frames_expected, unit="frames")
 
     def advanced(self, clip: Clip, frames: int, faces: int) -> None:
         """Advance the clip's bar."""

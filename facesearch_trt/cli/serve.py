@@ -7,12 +7,14 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import signal
+import ssl
 from pathlib import Path
 from typing import Any
 
 from ..config import Options, options_with
 from ..errors import BackendError, InputError, OptionError
-from .flags import PHOTO_OPTIONS, add_option_flags, given_options
+from .flags import PHOTO_OPTIONS, add_option_flags, given_options, port
 from .index import add_index_flag, index_location
 
 __all__ = ["register"]
@@ -30,7 +32,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("root", type=Path, metavar="ROOT", help="directory of clips")
     add_index_flag(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
-    parser.add_argument("--port", type=_port, default=8000, help="[8000]")
+    parser.add_argument("--port", type=port, default=8000, help="[8000]")
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -87,6 +89,12 @@ def _serve(args: argparse.Namespace) -> int:
     certificate, key = (None if path is None else str(path) for path in (args.tls_certificate, args.tls_key))
     given = given_options(args)
     options = options_with(Options(), given, where="command line")
+    if certificate is not None and key is not None:
+        _check_certificate(certificate, key)
+    # Ended by any other way, it would leave the run that it started behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     with Service(root, options, index_location(args), frozenset(given)) as service:
         print(f"reading the results in {root}", flush=True)
         service.snapshot()
@@ -94,7 +102,7 @@ def _serve(args: argparse.Namespace) -> int:
         shown = f"[{args.host}]" if ":" in args.host else args.host
         scheme = "http" if certificate is None else "https"
         print(f"{scheme}://{shown}:{args.port}/  (Ctrl-C ends it)", flush=True)
-        # Ctrl-C is how a server ends.
+        # A signal is how a server ends.
         with contextlib.suppress(KeyboardInterrupt):
             serve(service, access, args.port, certificate=certificate, key=key)
     return 0
@@ -112,7 +120,18 @@ def _token(path: Path | None) -> str | None:
     return token
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
-    return int(text)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_certificate(certificate: str, key: str) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise OptionError(
+            "the certificate cannot be used with its key",
+            where="--tls-certificate, --tls-key",
+            asked=f"{certificate}, {key}",
+            found=error.strerror,
+            remedy="Give two PEM files that belong together.",
+        ) from error

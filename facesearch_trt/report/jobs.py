@@ -162,17 +162,23 @@ class Jobs:
                     return
                 job.state = "running"
                 # A group of its own: Ctrl-C at the server does not reach it twice, and a kill reaches its children.
-                process = self._process = subprocess.Popen(
-                    job.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                )
+                try:
+                    process = self._process = subprocess.Popen(
+                        job.command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT,
+                        text=True,
+                        encoding="utf-8",
+                        errors="replace",
+                        start_new_session=True,
+                        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    )
+                except OSError as error:
+                    job.say(f"it cannot be started: {error}")
+                    job.state = "failed"
+                    self._changed.notify_all()
+                    continue
             assert process.stdout is not None
             with process.stdout:
                 for line in process.stdout:

@@ -75,3 +75,15 @@ def test_not_too_many(jobs: Jobs) -> None:
             jobs.start("again", ["config"])
     for job in jobs.all():
         jobs.cancel(job)
+
+
+def test_what_cannot_be_started_fails_and_the_next_goes_on(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facesearch_trt.report.jobs.sys.executable", "/no/such/python")
+    first = jobs.start("one", ["config"])
+    assert jobs.wait(first, 60)
+    assert first.state == "failed"
+    assert "/no/such/python" in first.log[-1]
+    monkeypatch.undo()
+    second = jobs.start("two", ["config"])
+    assert jobs.wait(second, 60)
+    assert second.state == "done"
