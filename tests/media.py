@@ -42,6 +42,7 @@ CODECS = {
     "av1": "av1enc usage-profile=realtime cpu-used=8 keyframe-max-dist={gop} ! av1parse",
     "mpeg4": "avenc_mpeg4 name=untimed gop-size={gop} bitrate=2000000",
     "mjpeg": "jpegenc",
+    "theora": "theoraenc keyframe-freq={gop}",
     "raw": "identity",
 }
 """Encoder and parser of each codec."""

@@ -11,6 +11,8 @@ __all__ = ["CodedStream"]
 
 _WITH_HIDDEN_FRAMES = ("video/x-vp8",)
 """Codings with frames that are never shown, each in a buffer of its own."""
+_WITH_HEADERS = ("video/x-theora",)
+"""Codings whose headers are buffers of their own, told by their first bit (Theora specification, 6.1)."""
 
 
 class CodedStream:
@@ -26,6 +28,7 @@ class CodedStream:
         self.orientation = UPRIGHT
         """The stream's image-orientation tag; known before its first frame."""
         self._countable = True
+        self._has_headers = False
         self._start_ns = 0
         self._stop_ns: int | None = None
         self._pad: Any = None
@@ -53,6 +56,8 @@ class CodedStream:
         if not self._countable:
             return gst.PadProbeReturn.OK
         buffer = info.get_buffer()
+        if self._has_headers and buffer.get_size() and buffer.extract_dup(0, 1)[0] & 0x80:
+            return gst.PadProbeReturn.OK
         if buffer.pts == gst.CLOCK_TIME_NONE:
             self.expected += 1
             return gst.PadProbeReturn.OK
@@ -71,6 +76,7 @@ class CodedStream:
         elif event.type == gst.EventType.CAPS:
             name = event.parse_caps().get_structure(0).get_name()
             self._countable = name not in _WITH_HIDDEN_FRAMES
+            self._has_headers = name in _WITH_HEADERS
         elif event.type == gst.EventType.TAG:
             found, orientation = event.parse_tag().get_string("image-orientation")
             self.orientation = orientation if found else self.orientation

@@ -26,6 +26,7 @@ CONTAINERS = {
     "av1": (".mp4", ".webm", ".mkv"),
     "mpeg4": (".mp4", ".avi", ".mkv"),
     "mjpeg": (".avi", ".mov", ".mkv"),
+    "theora": (".mkv",),
     "raw": (".avi", ".mkv"),
 }
 REGULAR_S = [number / 25 for number in range(COUNT)]
