@@ -11,6 +11,7 @@ import numpy as np
 from .errors import InputError, OptionError
 from .faces.detect import with_chips
 from .graph.image_size import image_size
+from .graph.images import decode_image
 from .types import Array, FaceBatch
 from .wiring import Tools
 
@@ -82,11 +83,8 @@ def picture_from_bytes(content: bytes, name: str) -> Array:
             found=f"{size[0]} x {size[1]}",
             remedy="Cut the face out, or make it smaller.",
         )
-    try:
-        image: Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
+    image = decode_image(content)
+    if isinstance(image, str):
         raise InputError("is a damaged picture", where=name, remedy="Copy it again, or save it anew.")
     return image
 

@@ -6,8 +6,10 @@ __all__ = ["image_size"]
 
 _SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """JPEG's start-of-frame markers, ITU-T T.81, table B.1; the three others are tables."""
-_BARE_MARKERS = {0x01, *range(0xD0, 0xD9)}
-"""JPEG markers without a length."""
+_BARE_MARKERS = {0x00, 0x01, *range(0xD0, 0xD9)}
+"""JPEG markers without a length, and 0, which is none."""
+_OS2_HEADER = 12
+"""Length of a BMP's header in OS/2, which has sides of 16 bits."""
 
 
 def image_size(content: bytes) -> tuple[int, int] | None:
@@ -17,6 +19,8 @@ def image_size(content: bytes) -> tuple[int, int] | None:
     if content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) >= 24:
         return _big(content, 16, 4), _big(content, 20, 4)
     if content[:2] == b"BM" and len(content) >= 26:
+        if _little(content, 14, 4) == _OS2_HEADER:
+            return _little(content, 18, 2), _little(content, 20, 2)
         # A negative height says that the rows begin at the top.
         sides = (int.from_bytes(content[at : at + 4], "little", signed=True) for at in (18, 22))
         width, height = (abs(side) for side in sides)
@@ -29,7 +33,9 @@ def image_size(content: bytes) -> tuple[int, int] | None:
 def _of_jpeg(content: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(content):
-        if content[at] != 0xFF:
+        # What lies between two segments is skipped, as decoders do.
+        at = content.find(b"\xff", at)
+        if at < 0 or at + 9 > len(content):
             return None
         marker = content[at + 1]
         if marker == 0xFF:

@@ -12,10 +12,12 @@ import numpy as np
 
 from ..errors import DecodeError
 from ..types import Array, Clip, Frame
+from .exif import webp_orientation
 from .image_size import image_size
 from .inputs import images_of, natural_key
+from .orientation import upright
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageSource"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageSource", "decode_image"]
 
 MAX_PIXELS = 1 << 28
 """Most pixels of an image that is opened: 268 million, 0.8 GB decoded. Phones make up to 200 million."""
@@ -94,7 +96,7 @@ class ImageSource:
 def _read(path: Path) -> Array | str:
     """Return a picture, or why it cannot be had."""
     content = _content(path)
-    return content if isinstance(content, str) else _decoded(content)
+    return content if isinstance(content, str) else decode_image(content)
 
 
 def _content(path: Path) -> bytes | str:
@@ -110,16 +112,29 @@ def _content(path: Path) -> bytes | str:
         return error.strerror or type(error).__name__
 
 
-def _decoded(content: bytes) -> Array | str:
+def decode_image(content: bytes) -> Array | str:
+    """Return the picture in a file's bytes as :class:`ImageSource` gives it, or why it cannot be had.
+
+    Of formats with a checksum or a strict coding, PNG and WebP, every damage is noticed; of a JPEG only where it was
+    cut off or its headers are broken. What is wrong inside its coded data the decoder makes up, and writes a line of
+    its own to the standard error output.
+    """
     size = image_size(content)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
+    if size is None:
+        # Formats whose size cannot be told beforehand are not decoded at all.
+        return "no JPEG, PNG, BMP or WebP picture, or its header is damaged"
+    if size[0] * size[1] > MAX_PIXELS:
         return f"{size[0]} × {size[1]} px is above the limit of {MAX_PIXELS:,}"
+    is_webp = content[:4] == b"RIFF"
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if is_webp else 0)
     try:
         # From memory, not from the file: there OpenCV gives the upper part of a JPEG that was cut off and says nothing.
-        image: Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image: Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         return str(error.err or error)
     if image is None:
-        return "damaged or no image"
+        return "damaged"
+    if is_webp:
+        image = upright(image, webp_orientation(content))
     image.flags.writeable = False
     return image

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import IdentityError, InputError
 from ..faces.detect import with_chips
+from ..graph.images import decode_image
 from ..graph.inputs import images_of
 from ..identity.scale import unit
 from ..store.npz import opened_npz
@@ -153,12 +154,9 @@ def embed_photos(people: dict[str, list[Path]], tools: Tools, cache: Path | None
 def _face_of(content: bytes, tools: Tools) -> tuple[Array | None, str]:
     import cv2
 
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:
-        image = None
-    if image is None:
-        return None, "is not a picture that can be read"
+    image = decode_image(content)
+    if isinstance(image, str):
+        return None, f"is not a picture that can be read ({image})"
     detector = tools.detector
     (faces,) = detector.detect([image])
     if not len(faces):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from facesearch_trt.errors import DecodeError
+from facesearch_trt.graph.exif import webp_orientation
 from facesearch_trt.graph.image_size import image_size
-from facesearch_trt.graph.images import MAX_BYTES, MAX_PIXELS, ImageSource
-from facesearch_trt.types import Clip, Frame
+from facesearch_trt.graph.images import MAX_BYTES, MAX_PIXELS, ImageSource, decode_image
+from facesearch_trt.types import Array, Clip, Frame
 from tests.media import number_of, numbered
 
 
@@ -52,17 +54,70 @@ def test_every_picture_becomes_bgr_of_8_bits(tmp_path: Path) -> None:
     assert [tuple(frame.image[10, 10]) for frame in frames] == [(10, 120, 250)] * 2 + [(77, 77, 77)] * 2
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(3, cv2.ROTATE_180), (6, cv2.ROTATE_90_COUNTERCLOCKWISE)])
-def test_turns_pictures_upright_by_their_exif_orientation(tmp_path: Path, orientation: int, turn: int) -> None:
-    _, jpeg = cv2.imencode(".jpg", cv2.rotate(numbered(5), turn))
-    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    segment = b"Exif\0\0" + tiff
-    content = jpeg.tobytes()
-    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
-    (tmp_path / "turned.jpg").write_bytes(content[:2] + exif + content[2:])
+TURNS: dict[int, Callable[[Array], Array]] = {
+    # How an upright picture has to be stored so that this EXIF orientation turns it back.
+    1: lambda image: image,
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+}
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    entries = struct.pack(f"{order}HHIHH", 0x0100, 3, 1, 7, 0) + struct.pack(
+        f"{order}HHIHH", 0x0112, 3, 1, orientation, 0
+    )
+    return mark + struct.pack(f"{order}IH", 8, 2) + entries + bytes(4)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def webp(image: Array, *metadata: bytes, quality: int = 101) -> bytes:
+    """Return a WebP file in the extended form, with more chunks."""
+    _, coded = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    sides = b"".join((side - 1).to_bytes(3, "little") for side in image.shape[1::-1])
+    body = b"WEBP" + chunk(b"VP8X", b"\x08\0\0\0" + sides) + coded.tobytes()[12:] + b"".join(metadata)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_turns_pictures_upright_by_their_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
+    stored = TURNS[orientation](numbered(5))
+    if suffix == ".jpg":
+        content = cv2.imencode(".jpg", stored)[1].tobytes()
+        segment = b"Exif\0\0" + exif(orientation)
+        content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+    else:
+        content = webp(stored, chunk(b"ICCP", b"odd"), chunk(b"EXIF", exif(orientation)))
+    (tmp_path / f"turned{suffix}").write_bytes(content)
     ((frame,), _) = read(tmp_path)
     assert number_of(frame.image) == 5
     assert (frame.width, frame.height) == (128, 96)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+def test_a_webp_says_its_orientation_in_any_order_of_bytes(order: str, prefix: bytes) -> None:
+    assert webp_orientation(webp(numbered(5), chunk(b"EXIF", prefix + exif(6, order)))) == "rotate-90"
+
+
+def test_a_webp_whose_exif_data_is_broken_is_upright() -> None:
+    whole = exif(6)
+    for length in range(len(whole)):
+        content = webp(numbered(5), chunk(b"EXIF", whole[:length]))
+        assert webp_orientation(content) in ("rotate-0", "rotate-90")
+        assert not isinstance(decode_image(content), str)
+    for orientation in (0, 9, 65535):
+        assert webp_orientation(webp(numbered(5), chunk(b"EXIF", exif(orientation)))) == "rotate-0"
+    assert webp_orientation(b"RIFF") == webp_orientation(webp(numbered(5))) == "rotate-0"
 
 
 def test_reports_what_it_cannot_read_and_goes_on(tmp_path: Path) -> None:
@@ -143,6 +198,34 @@ def test_reads_sizes_from_headers(suffix: str, parameters: list[int], channels: 
     picture = np.full((37, 301, channels), 128, np.uint8)
     _, content = cv2.imencode(suffix, picture, parameters)
     assert image_size(content.tobytes()) == (301, 37)
+
+
+def test_reads_the_size_of_a_bitmap_of_os2(tmp_path: Path) -> None:
+    width, height = 70, 50
+    head = b"BM" + struct.pack("<IHHI", 26 + 212 * height, 0, 0, 26)
+    content = head + struct.pack("<IHHHH", 12, width, height, 1, 24) + bytes([9]) * 212 * height
+    assert image_size(content) == (width, height)
+    (tmp_path / "old.bmp").write_bytes(content)
+    ((frame,), _) = read(tmp_path)
+    assert frame.image.shape == (height, width, 3)
+    assert (frame.image == 9).all()
+
+
+def test_what_lies_between_two_segments_of_a_jpeg_is_skipped(tmp_path: Path) -> None:
+    content = cv2.imencode(".jpg", numbered(5))[1].tobytes()
+    content = content[:2] + b"junk\xff\0junk" + content[2:]
+    assert image_size(content) == (128, 96)
+
+
+def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.jpg"), numbered(5))
+    # Its size is not looked for, so it could be any.
+    (tmp_path / "scan.jpg").write_bytes(cv2.imencode(".tiff", numbered(6))[1].tobytes())
+    frames, damage = read(tmp_path)
+    assert [number_of(frame.image) for frame in frames] == [5]
+    assert damage == (
+        "1 of 2 images could not be read: scan.jpg (no JPEG, PNG, BMP or WebP picture, or its header is damaged)"
+    )
 
 
 @pytest.mark.parametrize(
