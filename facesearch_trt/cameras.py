@@ -74,8 +74,8 @@ def stream_of(camera: Camera, tools: Tools, *, room: int, latency_ms: int, retry
     """
 
     def connect() -> Generator[Frame, None, None]:
-        if tools.graph == "deepstream":
-            return tools.camera_graph.camera(camera.uri, latency_ms=latency_ms)
+        if tools.sources.graph == "deepstream":
+            return tools.sources.camera_graph.camera(camera.uri, latency_ms=latency_ms)
         return software_camera(camera.uri, stall_timeout_s=tools.options.stall_timeout_s, latency_ms=latency_ms)
 
     return LiveStream(without_password(camera.uri), connect, room=room, retry_s=retry_s)
@@ -142,7 +142,7 @@ def record_camera(
     while (first := stream.peek()) is not None:
         began_s = first.utc_s
         clip = _new_clip(camera.name, began_s, root)
-        source = LiveClip(stream, first, length_s, graph=tools.graph)
+        source = LiveClip(stream, first, length_s, graph=tools.sources.graph)
         origin = Source(without_password(camera.uri), 0, round(began_s * 1e9))
 
         def job(clip: Clip, watcher: Watcher, source: LiveClip = source, origin: Source = origin) -> Outcome:

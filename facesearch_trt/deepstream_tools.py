@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from .config import Options
-from .errors import BackendError, EngineError
+from .errors import BackendError
 from .faces.align import Aligner
 from .faces.detect import Detector, with_chips
 from .graph.deepstream import DeepStreamGraph
@@ -40,7 +40,7 @@ from .types import Clip
 __all__ = [
     "deepstream_graph",
     "deepstream_problem",
-    "engines_problem",
+    "engines_for",
     "graph_precision",
     "nvinfer_orders",
     "picture_sizes",
@@ -126,7 +126,7 @@ def deepstream_graph(
     finder = None
     if detector is not None:
         finder = FaceFinder(
-            partial(_engines_for, entry, detector, options, engines, at_once),
+            partial(engines_for, entry, detector, options, engines, at_once),
             cast("ReadFaces", detector.faces_from_outputs),
             partial(with_chips, aligner=aligner),
             1 if live else options.every,
@@ -157,21 +157,17 @@ def deepstream_graph(
         yield stack.enter_context(graph)
 
 
-def engines_problem(
-    clip: Clip, entry: DetectorEntry, detector: Detector, options: Options, engines: Path, *, at_once: int
-) -> EngineError | None:
-    """Return what is wrong with the engines that the graph needs for a video, None where they are there."""
-    try:
-        for width, height in picture_sizes([clip], stall_timeout_s=options.stall_timeout_s).values():
-            _engines_for(entry, detector, options, engines, at_once, width, height)
-    except EngineError as error:
-        return error
-    return None
-
-
-def _engines_for(
+def engines_for(
     entry: DetectorEntry, detector: Detector, options: Options, engines: Path, at_once: int, width: int, height: int
 ) -> Sequence[DetectorEngine]:
+    """Return the engines with which the graph looks at pictures of this size, px.
+
+    Parameters
+    ----------
+    entry, detector, options, engines, at_once: see :func:`deepstream_graph`.
+
+    Raises EngineError where one is not there.
+    """
     orders = nvinfer_orders(entry, detector, [(width, height)], at_once)
     return [_engine(order, detector, options, engines) for order in orders]
 

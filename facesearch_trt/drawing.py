@@ -101,7 +101,7 @@ def write_drawn_video(
             count += 1
             yield image, frame.pts_s
 
-    with tools.open(source, detect=False) as frames:
+    with tools.sources.open(source, detect=False) as frames:
         write_timed_video(path, drawn(frames), fps, hardware=True)
     return count
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import BackendError, ClipError, DecodeError
+from .errors import BackendError
 from .faces.align import Aligner
 from .faces.decode import Look
 from .faces.detect import Detector
@@ -17,9 +17,8 @@ from .faces.embed import Embedder
 from .faces.letterbox import Letterbox
 from .faces.quality import face_quality
 from .graph.cuda_memory import CudaContext, CudaPicture
-from .graph.nvcodec import ToRead, check_nvcodec, decodes
+from .graph.nvcodec import ToRead, check_nvcodec
 from .graph.orientation import UPRIGHT, upright
-from .graph.video_facts import look_into
 from .inference.device import CudaDevice, cuda_device
 from .inference.device_faces import DeviceFaces
 from .inference.device_frames import DeviceFrame, HostFrame, picture_from_nv12
@@ -28,9 +27,9 @@ from .inference.heads import head_groups
 from .inference.host_copies import HostCopies
 from .inference.kernels import Pixels, load_kernels
 from .inference.tensorrt import TensorRTEngine
-from .types import Array, Clip, FaceBatch
+from .types import Array, FaceBatch
 
-__all__ = ["FacesOnDevice", "PictureReader", "clip_problem", "nvcodec_context", "nvcodec_problem", "picture_reader"]
+__all__ = ["FacesOnDevice", "PictureReader", "nvcodec_context", "nvcodec_problem", "picture_reader"]
 
 
 def nvcodec_problem() -> BackendError | None:
@@ -41,18 +40,6 @@ def nvcodec_problem() -> BackendError | None:
     except BackendError as error:
         return error
     return None
-
-
-def clip_problem(clip: Clip, *, stall_timeout_s: float) -> ClipError | None:
-    """Return why NVDEC cannot decode a video, None where it can; a file that nothing can read is no matter of NVDEC's."""
-    assert clip.source is not None
-    try:
-        facts = look_into(clip.source, stall_timeout_s=stall_timeout_s)
-    except ClipError:
-        return None
-    if decodes(facts.media):
-        return None
-    return DecodeError(f"this GPU or GStreamer has no NVIDIA decoder for {facts.codec}", where=clip.source)
 
 
 def nvcodec_context() -> CudaContext:

@@ -64,7 +64,7 @@ def run_pipeline(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
 
 
 def _single_pass(clip: Clip, tools: Tools, watcher: Watcher, keys: dict[StepName, str]) -> Outcome:
-    with Pass(clip, tools, watcher, keys) as job, tools.open(clip, detect=True) as source:
+    with Pass(clip, tools, watcher, keys) as job, tools.sources.open(clip, detect=True) as source:
         if job.is_done:
             return skipped(clip, job.store)
         _chain(job, source, tools)
@@ -103,7 +103,7 @@ def video_to_frames(clip: Clip, tools: Tools, watcher: Watcher) -> Outcome:
     """Step 1: the frames, frames.csv, frame_tbl.csv and shots.csv."""
 
     def run(job: Pass) -> Outcome:
-        with tools.open(clip, detect=False) as source:
+        with tools.sources.open(clip, detect=False) as source:
             frames = job.watch("decode", source)
             frames = job.watch("shots", _every(mark_shots(frames), tools.options.every))
             # Step 2 needs the pictures, and only then it is known which have faces: it removes those that are not to be kept.

@@ -13,15 +13,9 @@ from types import TracebackType
 import cv2
 
 from .config import CONFIGS, Options
-from .deepstream_tools import deepstream_graph, deepstream_problem, engines_problem
-from .errors import InputError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
-from .graph.deepstream_clip import ClipGraph
-from .graph.images import ImageSource
-from .graph.nvcodec import NvcodecSource
-from .graph.software import SoftwareSource
 from .identity.builder import IdentityBuilder
 from .identity.deep_sort import TrackerSettings, load_tracker_settings
 from .identity.track import load_tracker
@@ -33,18 +27,10 @@ from .models.catalogue import Catalogue, load_catalogue
 from .models.entries import DetectorEntry, EmbedderEntry
 from .models.places import home_directory
 from .models.prepare import prepare_detector, prepare_embedder
-from .nvcodec_tools import (
-    FacesOnDevice,
-    PictureReader,
-    clip_problem,
-    nvcodec_context,
-    nvcodec_problem,
-    picture_reader,
-)
 from .running.cores import usable_cores
 from .running.runner import choose_at_once
 from .running.tracing import Pool, Trace
-from .types import Clip, FrameSource
+from .sources import Sources
 
 __all__ = ["Tools", "detector_order", "embedder_order", "engines_of", "resident_bytes"]
 
@@ -99,7 +85,6 @@ class Tools:
 
     def __init__(self, options: Options, *, profile: Path | None = None, cameras: int = 0) -> None:
         self.options = options
-        self._cameras = cameras
         self.threads = options.threads or usable_cores()
         """How many calls of networks run at once."""
         self._stack = ExitStack()
@@ -112,9 +97,8 @@ class Tools:
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
         self._engines: dict[str, Engine] = {}
-        self._deepstreams: dict[bool, ClipGraph] = {}
-        self._readers: dict[bool, PictureReader] = {}
-        self._camera_graph: ClipGraph | None = None
+        self.sources = Sources(self, self._stack, cameras=cameras)
+        """Opens clips."""
 
     # What the options name. Cheap: nothing is fetched or loaded.
 
@@ -177,6 +161,11 @@ class Tools:
         return self.backend_choice.name
 
     @property
+    def engines_directory(self) -> Path:
+        """Directory of engines."""
+        return engines_of(self.options)
+
+    @property
     def clips_at_once(self) -> int:
         """How many clips are in work at a time; with less clips than that, and one by one on a cluster, it is the most."""
         return choose_at_once(self.options.clips_at_once, usable_cores())
@@ -185,31 +174,6 @@ class Tools:
     def detect_batch(self) -> int:
         """Frames per call of the detector."""
         return self.options.detect_batch if self.backend == "tensorrt" else 1
-
-    @cached_property
-    def graph(self) -> str:
-        """What decodes videos. Raises BackendError where it was asked for and is not there."""
-        wanted = self.options.graph
-        if wanted == "software":
-            return wanted
-        problems = {
-            name: problem()
-            for name, problem in (("deepstream", deepstream_problem), ("nvcodec", nvcodec_problem))
-            if wanted in (name, "auto")
-        }
-        if wanted != "auto":
-            problem = problems[wanted]
-            if problem is not None:
-                raise problem
-            return wanted
-        usable = [name for name, problem in problems.items() if problem is None]
-        if usable and self.backend == "tensorrt":
-            chosen, why = usable[0], "it is there, and the networks run on TensorRT"
-        else:
-            chosen = "software"
-            why = f"networks run on {self.backend}" if usable else "; ".join(map(str, problems.values()))
-        _log.info("videos are decoded by the %s graph: %s", chosen, why)
-        return chosen
 
     # What does the work. The first use loads it.
 
@@ -240,12 +204,18 @@ class Tools:
                 self._embedder = Embedder(engine, spec, batch=self.options.embed_batch)
             return self._embedder
 
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        """The detector's and the embedder's, loaded."""
+        _ = self.detector, self.embedder
+        return self._engines[self.detector_entry.name], self._engines[self.embedder_entry.name]
+
     @cached_property
     def aligner(self) -> Aligner:
         """Cuts the chips that the embedder sees."""
         return Aligner(self.embedder_entry.template, self.embedder_entry.chip_size)
 
-    @property
+    @cached_property
     def network_pool(self) -> Pool:
         """Threads that prepare inputs and run networks, one call each."""
         # Each of these threads keeps a core busy; OpenCV's own would take the cores from the networks.
@@ -272,94 +242,6 @@ class Tools:
             with device.active():
                 values["gpu_memory_bytes"] = float(device.total_bytes - device.free_bytes())
         return values
-
-    def open(self, clip: Clip, *, detect: bool) -> FrameSource:
-        """Return the source of a clip's frames; where ``detect`` is set and the graph can, with their faces.
-
-        Raises InputError where only its results are at hand.
-        """
-        if clip.source is None:
-            raise InputError(
-                "the clip itself is not here, only its results", where=clip.output, remedy="Give the clip."
-            )
-        if clip.kind == "images":
-            return ImageSource(clip)
-        if self.graph == "deepstream" and (not detect or self._has_engines_for(clip)):
-            return self._deepstream(detect).open(clip)
-        if self.graph == "nvcodec" and self._has_decoder_for(clip):
-            return self._nvcodec(clip, detect=detect)
-        return SoftwareSource(clip, stall_timeout_s=self.options.stall_timeout_s)
-
-    @property
-    def camera_graph(self) -> ClipGraph:
-        """The DeepStream graph of the cameras, running."""
-        with self._lock:
-            if self._camera_graph is None:
-                self._camera_graph = self._deepstream_graph(self.detector, self._cameras, live=True)
-            return self._camera_graph
-
-    def _has_engines_for(self, clip: Clip) -> bool:
-        """Return whether the DeepStream graph can look at a video; true where it was asked for, when opening says what is missing."""
-        if self.options.graph != "auto":
-            return True
-        problem = engines_problem(
-            clip,
-            self.detector_entry,
-            self.detector,
-            self.options,
-            engines_of(self.options),
-            at_once=self.clips_at_once,
-        )
-        if problem is not None:
-            _log.warning("%s: decoded by the software graph although there is DeepStream: %s", clip.name, problem)
-        return problem is None
-
-    def _deepstream(self, detect: bool) -> ClipGraph:
-        with self._lock:
-            if detect not in self._deepstreams:
-                detector = self.detector if detect else None
-                self._deepstreams[detect] = self._deepstream_graph(detector, self.clips_at_once, live=False)
-            return self._deepstreams[detect]
-
-    def _deepstream_graph(self, detector: Detector | None, at_once: int, *, live: bool) -> ClipGraph:
-        engines = engines_of(self.options)
-        return self._stack.enter_context(
-            deepstream_graph(
-                self.detector_entry, detector, self.aligner, self.options, engines, at_once=at_once, live=live
-            )
-        )
-
-    def _has_decoder_for(self, clip: Clip) -> bool:
-        """Return whether NVDEC decodes a video; true where it was asked for, when opening says what is missing."""
-        if self.options.graph != "auto":
-            return True
-        problem = clip_problem(clip, stall_timeout_s=self.options.stall_timeout_s)
-        if problem is not None:
-            _log.warning("%s: decoded by the software graph although there is NVDEC: %s", clip.name, problem)
-        return problem is None
-
-    def _nvcodec(self, clip: Clip, *, detect: bool) -> NvcodecSource:
-        # Networks on the CPU find the faces later, as in the software graph.
-        on_device = detect and self.backend == "tensorrt"
-        with self._lock:
-            if on_device not in self._readers:
-                faces = None
-                if on_device:
-                    detector, embedder = self.detector, self.embedder
-                    names = self.detector_entry.name, self.embedder_entry.name
-                    engines = self._engines[names[0]], self._engines[names[1]]
-                    faces = FacesOnDevice(detector, embedder, engines, self.aligner)
-                self._readers[on_device] = self._stack.enter_context(picture_reader(faces, engines_of(self.options)))
-        return NvcodecSource(
-            clip,
-            stall_timeout_s=self.options.stall_timeout_s,
-            context=nvcodec_context(),
-            read=self._readers[on_device],
-            executor=self.network_pool,
-            batch=self.options.detect_batch,
-            every=self.options.every,
-            finds_faces=on_device,
-        )
 
     def load_tracker_ahead(self) -> None:
         """Begin to load the tracker, if nobody has: beside the networks, whose loading leaves the interpreter free.

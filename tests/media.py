@@ -44,6 +44,11 @@ CODECS = {
     "mjpeg": "jpegenc",
     "theora": "theoraenc keyframe-freq={gop}",
     "raw": "identity",
+    # What NVDEC does not decode.
+    "prores": "videoconvert ! avenc_prores name=untimed",
+    "ffv1": "avenc_ffv1 name=untimed",
+    "h265-422-10": "videoconvert ! video/x-raw,format=I422_10LE ! x265enc speed-preset=ultrafast key-int-max={gop}"
+    " option-string=log-level=none:pools=none:frame-threads=1 ! h265parse",
 }
 """Encoder and parser of each codec."""
 
@@ -133,7 +138,7 @@ def write_clip(
     coded = itertools.count()
 
     def stamp(pad: Any, info: Any) -> Any:
-        # The MPEG-4 encoder of gst-libav 1.22 gives no times; it makes no B-frames, so coded order is presentation
+        # Encoders of gst-libav 1.22 give no times; these make no B-frames, so coded order is presentation
         # order.
         buffer = info.get_buffer()
         start_ns = pad.get_sticky_event(gst.EventType.SEGMENT, 0).parse_segment().start

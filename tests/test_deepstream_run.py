@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
 from facesearch_trt.graph.deepstream_bindings import choose_bindings
+from facesearch_trt.graph.inputs import find_clips
+from facesearch_trt.identity.track import load_tracker
 from facesearch_trt.types import Array
+from facesearch_trt.wiring import Tools
 from tests.doubles import deepstream
 from tests.doubles.gpu.install import installed
 from tests.doubles.gpu.machine import GpuMachine
@@ -34,6 +38,8 @@ def engines(tmp_path: Path, shared_models: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(params=["pyds", "pyservicemaker"])
 def double(request: pytest.FixtureRequest) -> Iterator[deepstream.State]:
     """A machine with a GPU, TensorRT and DeepStream with one of its Python APIs."""
+    # Under the doubles, whose end takes away the modules that came while they were there, a thread would still be at it.
+    load_tracker()
     with installed(GpuMachine(foreign_memory=True), "10.3.0"), deepstream.installed(apis=(request.param,)) as state:
         state.tensors_on_device = True
         yield state
@@ -183,3 +189,32 @@ def test_without_deepstream_it_says_what_is_missing(short: Path, capsys: pytest.
     assert main(["run", "--input_directory", str(short), "--graph", "deepstream"]) != 0
     said = capsys.readouterr().err
     assert "DeepStream is not installed" in said and "nvstreammux" in said and "--graph software" in said
+
+
+def test_auto_leaves_what_nvdec_cannot_decode_to_the_cpu(
+    double: deepstream.State,
+    short: Path,
+    engines: list[str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (short / "small.mp4").unlink()
+    build(short, *engines)
+    write_clip(short / "camera.mov", frames_of(short / "large.mp4", 0, 4), codec="prores")
+    (short / "letter.mp4").write_text("no video")
+    assert run(short, *engines, "--precision", "fp32") == 1
+    assert [record(short, clip)["graph"] for clip in ("large", "camera")] == ["deepstream", "software"]
+    assert len(table(short, "camera", "frames.csv")) == 4
+    assert "camera: decoded by the software graph although there is DeepStream" in caplog.text
+    assert "ProRes" in caplog.text
+    assert "letter" in capsys.readouterr().out
+
+    # Decoding alone, as in step 1, wants no engine, but a decoder.
+    options = Options(pack=PACK[1], engines=engines[1], precision="fp32")
+    with Tools(options) as tools:
+        chosen = {clip.name: tools.sources.open(clip, detect=False).graph for clip in find_clips(short)}
+    assert chosen == {"large": "deepstream", "camera": "software", "letter": "software"}
+
+    # Asked for, it is never replaced.
+    assert run(short, *engines, "--precision", "fp32", "--graph", "deepstream", "--force") == 1
+    assert "DeepStream has no decoder for it" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from tests.doubles import nvcodec
 from tests.doubles.gpu.install import installed
 from tests.doubles.gpu.machine import GpuMachine
 from tests.doubles.nvcodec import Cuda
+from tests.media import frames_of, write_clip
 
 Out = pytest.CaptureFixture[str]
 QUICK = ["--every", "25", "--detector-size", "640"]
@@ -162,6 +163,21 @@ def test_auto_leaves_a_coding_that_nvdec_lacks_to_the_cpu(
         # Asked for, it is never replaced.
         assert main([*run, "--graph", "nvcodec", "--force"]) == 1
     assert "no NVIDIA decoder for H.264" in capsys.readouterr().out
+
+
+def test_auto_leaves_a_form_of_a_coding_that_nvdec_lacks_to_the_cpu(
+    cuda: Cuda, pack: list[str], root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """HEVC it has, but not of 4:2:2."""
+    build(pack)
+    pictures = frames_of(root / "hamilton.mp4", 150, 3)
+    write_clip(root / "camera.mkv", pictures, codec="h265-422-10")
+    (root / "hamilton.mp4").unlink()
+    assert main(["run", *pack, *QUICK, "--frames", "none", "--input_directory", str(root)]) == 0
+    record = json.loads((root / "camera.pipeline" / "run.json").read_text())
+    assert record["graph"] == "software" and record["counts"]["frames"] == 1
+    assert "camera: decoded by the software graph although there is NVDEC" in caplog.text
+    assert "H.265, 4:2:2, 10 bits" in caplog.text
 
 
 def test_with_networks_on_the_cpu_it_decodes_only(cuda: Cuda, pack: list[str], root: Path) -> None:

@@ -82,7 +82,7 @@ def _record(cameras: list[Camera], root: Path, options: Options, args: argparse.
     with Tools(options, cameras=len(cameras)) as tools, ExitStack() as stack:
         # Loaded before the first frame comes, which would have to wait.
         tools.load_tracker_ahead()
-        _ = tools.detector, tools.embedder, tools.graph
+        _ = tools.detector, tools.embedder, tools.sources.graph
 
         def done() -> None:
             with people:

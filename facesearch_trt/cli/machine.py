@@ -155,7 +155,7 @@ def _plan(tools: Tools, *, has_networks: bool, networks_only: bool) -> Iterator[
         why = "until the networks are here and engines are built"
     if not networks_only:
         try:
-            yield Capability("graph", True, tools.graph, needed=True)
+            yield Capability("graph", True, tools.sources.graph, needed=True)
         except FaceSearchError as error:
             yield _lacking("graph", error)
     name = "networks run on"

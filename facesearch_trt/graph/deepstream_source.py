@@ -15,8 +15,9 @@ from .coded import CodedStream
 from .elements import element, has_element, link
 from .feed import ClipFeed
 from .gst import codec_name, gstreamer
+from .nvdec import takes
 
-__all__ = ["DECODED", "DECODERS", "FLIP", "SourceBin", "SourceSettings", "source_element"]
+__all__ = ["DECODED", "DECODERS", "FLIP", "SourceBin", "SourceSettings", "decodes", "source_element"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,12 @@ def source_element() -> Literal["nvurisrcbin", "nvv4l2decoder"]:
     that it plugs, and takes a decoder of the CPU where NVIDIA's does not want a stream.
     """
     return "nvv4l2decoder" if has_element("nvv4l2decoder") else "nvurisrcbin"
+
+
+def decodes(caps: Any) -> bool:
+    """Return whether DeepStream's decoder takes a coded stream with these caps."""
+    factory = gstreamer().ElementFactory.find("nvv4l2decoder")
+    return caps.get_structure(0).get_name() in DECODED and (factory is None or takes(factory, caps))
 
 
 class SourceBin:

@@ -20,13 +20,16 @@ from .clip_source import ClipSource, Taken
 from .cuda_memory import CUDA_FEATURE, CudaContext, CudaPicture, cuda_library, cuda_picture, share_context
 from .elements import has_element
 from .gst import codec_name, gstreamer
-from .plug import best_factory
+from .nvdec import is_usual, takes
+from .plug import best_factory, without_framing
 
 __all__ = ["NvcodecSource", "Read", "ToRead", "check_nvcodec", "decodes"]
 
 log = logging.getLogger(__name__)
 
 _PLUGIN = "nvcodec"
+_CONVERT = "cudaconvert"
+"""Makes NV12 of pictures of more than 8 bits and other kinds; those of the usual kind pass. It needs CUDA's run-time compiler."""
 _GROUPS_AHEAD = 2
 """Groups of pictures that are read at once: while one is on the GPU, the next comes from the decoder."""
 
@@ -59,9 +62,10 @@ def check_nvcodec() -> None:
     cuda_library()
 
 
-def decodes(media_type: str) -> bool:
-    """Return whether the GPU decodes a media type, ``video/x-h264`` for example."""
-    return _decoder(gstreamer().Caps.from_string(media_type)) is not None
+def decodes(caps: Any) -> bool:
+    """Return whether the graph takes a coded stream with these caps."""
+    factory = _decoder(without_framing(caps))
+    return factory is not None and takes(factory, caps) and (has_element(_CONVERT) or is_usual(caps))
 
 
 def _decoder(caps: Any) -> Any | None:
@@ -109,8 +113,7 @@ class NvcodecSource(ClipSource[_Held]):
         self._every = every
 
     def _conversion(self) -> str:
-        # Of pictures of more than 8 bits and other kinds; those of the usual kind pass. It needs CUDA's run-time compiler.
-        convert = "cudaconvert ! " if has_element("cudaconvert") else ""
+        convert = f"{_CONVERT} ! " if has_element(_CONVERT) else ""
         return f"{convert}video/x-raw({CUDA_FEATURE}),format=NV12"
 
     def _prepare(self, pipeline: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .gst import codec_name, gstreamer
 
-__all__ = ["Plug", "best_factory"]
+__all__ = ["Plug", "best_factory", "without_framing"]
 
 _POLL_S = 0.001
 _LINKING_S = 10.0
@@ -112,7 +112,7 @@ class Plug:
             parser = best_factory(gst.ELEMENT_FACTORY_TYPE_PARSER, caps)
             if parser is not None:
                 chain.append(self._add(parser.create(None)))
-                caps = _without_framing(caps)
+                caps = without_framing(caps)
             chain.append(self._add(self._decoder_for(caps)))
         chain.append(self._after)
         for element, following in itertools.pairwise(chain):
@@ -140,7 +140,8 @@ def best_factory(kind: int, caps: Any, plugins: Container[str] | None = None) ->
     return max(allowed, key=lambda factory: factory.get_rank(), default=None)
 
 
-def _without_framing(caps: Any) -> Any:
+def without_framing(caps: Any) -> Any:
+    """Return a coded stream's caps without the fields that a parser may change."""
     copy = caps.copy()
     structure = copy.get_structure(0).copy()
     for field in _FRAMING:

@@ -40,6 +40,8 @@ class VideoFacts:
     """GStreamer's name of its coding, ``video/x-h264`` for example."""
     codec: str
     """What a user would call it."""
+    caps: Any
+    """GStreamer's caps of the coded stream as its parser made them: profile, depth, chroma format and so on."""
     coded_width: int
     """Of the pictures as they are coded, px."""
     coded_height: int
@@ -120,7 +122,7 @@ def _looked(plug_into: Callable[..., Autoplug | CameraPlug], where: object, stal
         )
     flip = _FLIPS.get(view.orientation, "none")
     absolute = isinstance(plug, Autoplug) and plug.absolute
-    return VideoFacts(structure.get_name(), codec_name(caps), width, height, flip, absolute, view.shift_ns)
+    return VideoFacts(structure.get_name(), codec_name(caps), caps, width, height, flip, absolute, view.shift_ns)
 
 
 def _no_video(plug: Autoplug | CameraPlug) -> DecodeError | None:

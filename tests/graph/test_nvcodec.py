@@ -13,6 +13,7 @@ import pytest
 from facesearch_trt.errors import BackendError, DecodeError
 from facesearch_trt.graph import capabilities
 from facesearch_trt.graph.cuda_memory import CudaContext, cuda_library
+from facesearch_trt.graph.gst import gstreamer
 from facesearch_trt.graph.nvcodec import NvcodecSource, ToRead, check_nvcodec, decodes
 from facesearch_trt.graph.orientation import upright
 from facesearch_trt.inference.device import cuda_device
@@ -160,7 +161,8 @@ def test_a_reader_that_fails_is_told(cuda: Cuda, executor: ThreadPoolExecutor, t
 
 
 def test_another_vendors_decoder_is_never_taken(cuda: Cuda, executor: ThreadPoolExecutor, tmp_path: Path) -> None:
-    assert decodes("video/x-h264") and not decodes("video/x-vp8")
+    h264, vp8 = (gstreamer().Caps.from_string(media) for media in ("video/x-h264", "video/x-vp8"))
+    assert decodes(h264) and not decodes(vp8)
     path = made(tmp_path / "clip.webm", pictures(5), codec="vp8")
     with (
         source_of(path, Reader(cuda), executor) as source,

@@ -117,12 +117,16 @@ def _declare(cls: Any) -> Any:
 _declare(Upload)
 
 
-def _decoder(name: str, media: str, software: str) -> Any:
+def _decoder(name: str, media: str, profiles: str, software: str) -> Any:
     class Decoder(Gst.Bin):
         __gtype_name__ = f"Double{name}"
         TEMPLATES = (
             # The parser in front has to bring the stream into this form.
-            _template("sink", Gst.PadDirection.SINK, f"{media}, stream-format=byte-stream, alignment=au"),
+            _template(
+                "sink",
+                Gst.PadDirection.SINK,
+                f"{media}, stream-format=byte-stream, alignment=au, profile={{ {profiles} }}",
+            ),
             _template("src", Gst.PadDirection.SRC, _OUT),
         )
         METADATA = (name, "Codec/Decoder/Video/Hardware", "stands in for the plugin's", "tests")
@@ -154,7 +158,9 @@ def _decoder(name: str, media: str, software: str) -> Any:
     return _declare(Decoder)
 
 
+# As the plugin of GStreamer 1.22 makes them of what the driver says of a GPU.
+H264_PROFILES = "constrained-baseline, baseline, main, high, constrained-high, progressive-high"
 DECODERS = {
-    "nvh264dec": _decoder("nvh264dec", "video/x-h264", "avdec_h264"),
-    "nvh265dec": _decoder("nvh265dec", "video/x-h265", "avdec_h265"),
+    "nvh264dec": _decoder("nvh264dec", "video/x-h264", H264_PROFILES, "avdec_h264"),
+    "nvh265dec": _decoder("nvh265dec", "video/x-h265", "main, main-10, main-444", "avdec_h265"),
 }
