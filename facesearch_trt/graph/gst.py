@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from ..errors import BackendError, DecodeError, StallError
@@ -80,14 +81,14 @@ def _initialised() -> Any:
         for namespace in ("Gst", "GstApp", "GstVideo", "GstPbutils"):
             gi.require_version(namespace, "1.0")
         # GstApp gives appsinks their methods: it has to be imported, not used.
-        from gi.repository import Gst, GstApp, GstVideo
+        from gi.repository import Gst, GstApp, GstPbutils, GstVideo
 
         Gst.init(None)
         # PyGObject makes a class when it is first asked for, and two threads that ask at once get two: what is of the one
         # is then refused where the other is expected. So all are made here, in 25 ms.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some are deprecated
-            for namespace in (Gst, GstApp, GstVideo):
+            for namespace in (Gst, GstApp, GstPbutils, GstVideo):
                 for name in dir(namespace):
                     getattr(namespace, name, None)
     except (ImportError, ValueError, AttributeError, gi.repository.GLib.Error) as error:
@@ -295,12 +296,17 @@ def words_of(message: Any) -> str:
 
 
 def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
-    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own.
+    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own. Raises what it raises.
 
     For calls that can hang in the system, as opening a file on a dead network mount does.
     """
-    result: list[T] = []
-    thread = threading.Thread(target=lambda: result.append(function()), name="gst-state", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return result[0] if result else None
+    future: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="gst-state", daemon=True).start()
+    return future.result() if wait([future], timeout_s).done else None

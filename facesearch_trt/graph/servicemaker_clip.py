@@ -236,7 +236,10 @@ class ClipPipeline:
         self._feed.refuse()
         # DeepStream's documents call it deactivate, the module itself has stop in its place.
         end = getattr(self._pipeline, "deactivate", None) or self._pipeline.stop
-        bounded(end, _STOP_S)
+        try:
+            bounded(end, _STOP_S)
+        except RuntimeError as error:
+            log.warning("%s: DeepStream does not stop its pipeline: %s", self._clip.where, error)
         self._ended.wait(_STOP_S)
 
     def _problem(self) -> Exception | None:

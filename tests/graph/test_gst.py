@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -159,6 +161,28 @@ def test_what_hangs_is_left_behind() -> None:
     assert state_threads()
     free.set()
     assert bounded(lambda: 7, 30) == 7
+
+
+def test_what_fails_in_bounded_time_is_no_timeout() -> None:
+    def broken() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        bounded(broken, 30)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name"), [("GstPbutils", "pb_utils_get_codec_description"), ("GstVideo", "VideoInfo")]
+)
+def test_what_threads_may_ask_for_at_once_is_made_ahead(namespace: str, name: str) -> None:
+    program = f"""
+from facesearch_trt.graph.gst import gstreamer
+gstreamer()
+from gi.repository import {namespace}
+assert {name!r} in vars({namespace})
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_missing_element_names_the_packages() -> None:
