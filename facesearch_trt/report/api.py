@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from .. import __version__
-from . import answers, bodies
+from . import bodies
 from . import schemas as of
-from .context import ServiceHere, access_of, clip_or_404, person_or_404, searches_of
-from .finder import Choice
-from .forms import MAX_PHOTOS, checked_api, form_of, session_of
+from .bodies import NOT_THERE, REFUSED
+from .context import ServiceHere, access_of, clip_or_404, person_or_404
+from .forms import checked_api, session_of
 from .library import Snapshot, shown
 from .runs import Redo, RunRequest
 
@@ -36,8 +35,6 @@ __all__ = [
     "report",
     "router",
     "run",
-    "search",
-    "searching",
     "session",
     "split",
     "status",
@@ -47,53 +44,7 @@ __all__ = [
 MOST_SECONDS = 120.0
 """Of boxes at once."""
 
-_REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"model": bodies.Problem, "description": "it cannot be read"},
-    401: {"model": bodies.Problem, "description": "a token is needed"},
-    403: {"model": bodies.Problem, "description": "the CSRF token is missing or wrong"},
-    409: {"model": bodies.Problem, "description": "something else is at work on it, or its files cannot be used"},
-    413: {"model": bodies.Problem, "description": "too large"},
-    422: {"model": bodies.Problem, "description": "it cannot be done as asked"},
-    503: {"model": bodies.Problem, "description": "too busy, or a network cannot be loaded"},
-}
-_NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"model": bodies.Problem, "description": "there is no such thing"}}
-_UPLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["photo"],
-                    "properties": {
-                        "photo": {
-                            "type": "array",
-                            "minItems": 1,
-                            "maxItems": MAX_PHOTOS,
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "photos of one person: JPEG, PNG, BMP or WebP",
-                        },
-                        "face": {
-                            "type": "integer",
-                            "minimum": 1,
-                            "maximum": 999_999_999,
-                            "description": "which face, from 1, where a photo shows several",
-                        },
-                        "clip_id": {"type": "array", "items": {"type": "string"}, "description": "only in these clips"},
-                        "top": {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
-                        "min_similarity": {"type": "number", "minimum": -1, "maximum": 1},
-                    },
-                }
-            }
-        },
-    }
-}
-
-router = APIRouter(prefix="/api", dependencies=[Depends(checked_api)], responses=_REFUSED)
-searching = APIRouter(prefix="/api", responses=_REFUSED)
-"""A search changes nothing, so a program need not ask for a CSRF token first; pages of other sites are refused by the
-gate."""
-
+router = APIRouter(prefix="/api", dependencies=[Depends(checked_api)], responses=REFUSED)
 ClipIdPath = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
 PersonIdPath = Annotated[int, Path(ge=0, lt=1 << 53)]
 JobPath = Annotated[int, Path(ge=0, lt=1 << 31)]
@@ -142,13 +93,13 @@ def chosen_people(snapshot: Snapshot, q: str, *, ignored: bool) -> list[Any]:
     return [one for one in everybody if wanted in one.label.casefold() or wanted == one.key]
 
 
-@router.get("/people/{person_id}", tags=["people"], responses=_NOT_THERE)
+@router.get("/people/{person_id}", tags=["people"], responses=NOT_THERE)
 def person(service: ServiceHere, person_id: PersonIdPath) -> of.PersonDetailOut:
     """Get a person with all appearances."""
     return of.PersonDetailOut.of(person_or_404(service, person_id))
 
 
-@router.put("/people/{person_id}/name", tags=["people"], responses=_NOT_THERE)
+@router.put("/people/{person_id}/name", tags=["people"], responses=NOT_THERE)
 def name(service: ServiceHere, person_id: PersonIdPath, body: bodies.NameIn) -> of.PersonOut:
     """Name a person."""
     person_or_404(service, person_id)
@@ -169,7 +120,7 @@ def merge(service: ServiceHere, body: bodies.MergeIn) -> of.PersonOut:
     return of.PersonOut.of(person_or_404(service, body.people[0]))
 
 
-@router.post("/people/{person_id}/split", tags=["people"], responses=_NOT_THERE)
+@router.post("/people/{person_id}/split", tags=["people"], responses=NOT_THERE)
 def split(service: ServiceHere, person_id: PersonIdPath, body: bodies.SplitIn) -> of.PersonOut:
     """Decide that some faces of a person are another one; returns the other one."""
     person_or_404(service, person_id)
@@ -180,7 +131,7 @@ def split(service: ServiceHere, person_id: PersonIdPath, body: bodies.SplitIn) -
     return of.PersonOut.of(found)
 
 
-@router.delete("/people/{person_id}", tags=["people"], responses=_NOT_THERE)
+@router.delete("/people/{person_id}", tags=["people"], responses=NOT_THERE)
 def delete_person(service: ServiceHere, person_id: PersonIdPath) -> bodies.ErasedOut:
     """Erase a person from results, tables of people and index. This cannot be taken back."""
     person_or_404(service, person_id)
@@ -207,20 +158,20 @@ def clips(service: ServiceHere) -> list[of.ClipOut]:
     return [of.ClipOut.of(clip) for clip in service.snapshot().clips]
 
 
-@router.get("/clips/{clip_id}", tags=["clips"], responses=_NOT_THERE)
+@router.get("/clips/{clip_id}", tags=["clips"], responses=NOT_THERE)
 def clip(service: ServiceHere, clip_id: ClipIdPath) -> of.ClipDetailOut:
     """Get a clip with who is in it, and when."""
     return of.ClipDetailOut.of(clip_or_404(service, clip_id))
 
 
-@router.delete("/clips/{clip_id}", tags=["clips"], responses=_NOT_THERE)
+@router.delete("/clips/{clip_id}", tags=["clips"], responses=NOT_THERE)
 def delete_clip(service: ServiceHere, clip_id: ClipIdPath) -> bodies.ErasedOut:
     """Remove a clip's results, but not the clip itself. This cannot be taken back."""
     clip_or_404(service, clip_id)
     return bodies.ErasedOut.of(service.delete_clip(clip_id))
 
 
-@router.get("/clips/{clip_id}/boxes", tags=["clips"], responses=_NOT_THERE)
+@router.get("/clips/{clip_id}/boxes", tags=["clips"], responses=NOT_THERE)
 def boxes(
     service: ServiceHere,
     clip_id: ClipIdPath,
@@ -258,43 +209,6 @@ def boxes(
     )
 
 
-@searching.post(
-    "/search",
-    tags=["search"],
-    openapi_extra=_UPLOAD,
-    responses={
-        300: {"model": answers.ChoiceOut, "description": "a photo shows several faces: say which one with `face`"},
-        415: {"model": bodies.Problem, "description": "it is no form"},
-        **_NOT_THERE,
-    },
-)
-async def search(service: ServiceHere, request: Request) -> answers.AnswerOut:
-    """Find a person by photo. Photos are kept in memory for the search and not stored."""
-    form = await form_of(request)
-    top, least = form.whole("top"), form.text("min_similarity").strip()
-    try:
-        similarity = float(least) if least else None
-    except ValueError:
-        raise HTTPException(422, "min_similarity takes a number from -1 to 1") from None
-    if similarity is not None and not -1 <= similarity <= 1:
-        raise HTTPException(422, "min_similarity takes a number from -1 to 1")
-    if top is not None and not 1 <= top <= 200:
-        raise HTTPException(422, "top takes a whole number from 1 to 200")
-    for clip_id in form.texts("clip_id"):
-        clip_or_404(service, clip_id)
-    answer = await searches_of(request).search(
-        service,
-        form.files("photo"),
-        face=form.whole("face"),
-        clip_ids=form.texts("clip_id"),
-        top=20 if top is None else top,
-        least=similarity,
-    )
-    if isinstance(answer, Choice):
-        return JSONResponse(answers.ChoiceOut.of(answer).model_dump(), 300)  # type: ignore[return-value]
-    return answers.AnswerOut.of(answer, service.snapshot())
-
-
 @router.get("/jobs", tags=["jobs"])
 def jobs(service: ServiceHere) -> list[bodies.JobOut]:
     """List runs of the program that were started here, the latest first."""
@@ -317,7 +231,7 @@ def report(service: ServiceHere) -> bodies.JobOut:
     return bodies.JobOut.of(service.make_report())
 
 
-@router.get("/jobs/{number}", tags=["jobs"], responses=_NOT_THERE)
+@router.get("/jobs/{number}", tags=["jobs"], responses=NOT_THERE)
 def job(service: ServiceHere, number: JobPath) -> bodies.JobDetailOut:
     """Get a job with its log."""
     found = service.jobs.get(number)
@@ -326,7 +240,7 @@ def job(service: ServiceHere, number: JobPath) -> bodies.JobDetailOut:
     return bodies.JobDetailOut.of(found)
 
 
-@router.delete("/jobs/{number}", tags=["jobs"], responses=_NOT_THERE)
+@router.delete("/jobs/{number}", tags=["jobs"], responses=NOT_THERE)
 def cancel(service: ServiceHere, number: JobPath) -> bodies.JobOut:
     """End a job; finished clips are kept."""
     found = service.jobs.get(number)

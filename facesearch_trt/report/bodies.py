@@ -12,6 +12,8 @@ from .library import shown
 from .schemas import ClipId
 
 __all__ = [
+    "NOT_THERE",
+    "REFUSED",
     "ErasedOut",
     "FaceId",
     "IgnoredIn",
@@ -36,6 +38,21 @@ class Problem(BaseModel):
     """Why a request was refused."""
 
     detail: str
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "it cannot be read"},
+    401: {"model": Problem, "description": "a token is needed"},
+    403: {"model": Problem, "description": "the CSRF token is missing or wrong"},
+    409: {"model": Problem, "description": "something else is at work on it, or its files cannot be used"},
+    413: {"model": Problem, "description": "too large"},
+    422: {"model": Problem, "description": "it cannot be done as asked"},
+    503: {"model": Problem, "description": "too busy, or a network cannot be loaded"},
+}
+"""Answers that every call may give."""
+
+NOT_THERE: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "there is no such thing"}}
+"""Further answer of a call that names something."""
 
 
 class SessionOut(BaseModel):

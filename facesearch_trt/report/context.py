@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, cast
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar, cast
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, HTTPException, Request
 
 from ..errors import InputError
-from ..search.index import Answer
-from .finder import Choice
+from .forms import Form, form_of
 from .library import ClipView, PersonView
 from .security import Access
 from .service import Service
 
 __all__ = ["Searches", "ServiceHere", "access_of", "clip_or_404", "person_or_404", "searches_of"]
 
+T = TypeVar("T")
+
+_MORE_FORMS = 4
+_UPLOAD_S = 120.0
+"""For 32 MB that is 2 Mbit/s."""
+
 
 class Searches:
-    """Lets as many searches work at once as there are cores, and some wait; the others are told to come back."""
+    """Lets as many searches work at once as there are cores, and some wait; the others are told to come back.
+
+    A search that waits for its turn keeps no photos in memory: they are read only then, of a few searches at once.
+    """
 
     def __init__(self, at_once: int, *, waiting: int = 100) -> None:
-        self._limiter = anyio.CapacityLimiter(at_once)
+        self._threads = anyio.CapacityLimiter(at_once)
+        # Some more, so that a slow upload does not keep a core from work.
+        self._forms = anyio.CapacityLimiter(at_once + _MORE_FORMS)
         self._waiting = waiting
         self._here = 0
 
-    async def search(
-        self,
-        service: Service,
-        photos: Sequence[bytes],
-        *,
-        face: int | None,
-        clip_ids: Sequence[str],
-        top: int,
-        least: float | None,
-    ) -> Answer | Choice:
-        """Search in a thread. Raises HTTPException 503 where too many wait, and what :meth:`Service.search` raises."""
-        if self._here >= self._limiter.total_tokens + self._waiting:
+    async def answer(
+        self, request: Request, check: Callable[[Request], Awaitable[None]] | None, work: Callable[[Form], T]
+    ) -> T:
+        """Read a search's form, have it checked, and return what ``work``, in a thread, makes of it.
+
+        Raises HTTPException 503 where too many wait, 408 where the form is too long in coming, and what the others raise.
+        """
+        if self._here >= self._threads.total_tokens + self._waiting:
             raise HTTPException(503, "too many searches at once: try again in a moment", {"retry-after": "2"})
         self._here += 1
         try:
-            return await anyio.to_thread.run_sync(
-                lambda: service.search(photos, face=face, clip_ids=clip_ids, top=top, least=least),
-                limiter=self._limiter,
-            )
+            async with self._forms:
+                try:
+                    with anyio.fail_after(_UPLOAD_S):
+                        if check is not None:
+                            await check(request)
+                        form = await form_of(request)
+                except TimeoutError:
+                    raise HTTPException(408, f"the photos took longer than {_UPLOAD_S:.0f} s to arrive") from None
+                return await anyio.to_thread.run_sync(work, form, limiter=self._threads)
         finally:
             self._here -= 1
 

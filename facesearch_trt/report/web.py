@@ -1,6 +1,6 @@
 """The web application: pages and REST API over one ROOT, for this machine or whoever has the token.
 
-``report/pages.py`` and ``report/api.py`` are two faces of ``report/service.py``, ``report/security.py`` stands before
+The pages (``report/*pages.py``) and the API (``report/*api.py``) are two faces of ``report/service.py``, ``report/security.py`` stands before
 both, and nothing is loaded from anywhere else.
 """
 
@@ -19,9 +19,10 @@ from starlette.staticfiles import StaticFiles
 
 from .. import __version__
 from ..errors import BackendError, FaceSearchError, ModelError, UsageError
-from . import api, media, pages
+from . import api, job_pages, media, pages, search_api, search_pages
 from .context import Searches
 from .library import shown
+from .page import page
 from .rendering import STATIC
 from .security import Access, Gate
 from .service import Service
@@ -55,10 +56,8 @@ def create_app(service: Service, access: Access) -> Gate:
         lifespan=lifespan,
     )
     app.state.service, app.state.access = service, access
-    app.include_router(api.router)
-    app.include_router(api.searching)
-    app.include_router(media.router)
-    app.include_router(pages.router)
+    for router in (api, search_api, media, pages, search_pages, job_pages):
+        app.include_router(router.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FaceSearchError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -127,6 +126,6 @@ def _answer(request: Request, status: int, detail: str, headers: dict[str, str] 
     path = request.url.path
     if path.startswith(("/api/", "/media/")):
         return JSONResponse({"detail": detail}, status, headers)
-    response = pages.page(request, "error.html", status, title=HTTPStatus(status).phrase, detail=detail)
+    response = page(request, "error.html", status, title=HTTPStatus(status).phrase, detail=detail)
     response.headers.update(headers or {})
     return response
