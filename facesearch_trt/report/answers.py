@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from ..search.confidence import Odds
 from ..search.index import Answer, Found
 from .finder import Choice
-from .library import Snapshot
 from .schemas import AppearanceOut, ClipId
+from .views import Snapshot
 
 __all__ = [
     "AnswerOut",

@@ -12,8 +12,8 @@ from . import schemas as of
 from .bodies import NOT_THERE, REFUSED
 from .context import ServiceHere, access_of, clip_or_404, person_or_404
 from .forms import checked_api, session_of
-from .library import Snapshot, shown
 from .runs import Redo, RunRequest
+from .views import Snapshot, shown
 
 __all__ = [
     "MOST_SECONDS",

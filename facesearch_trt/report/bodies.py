@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..erasing import Erased
 from .jobs import Job
-from .library import shown
 from .schemas import ClipId
+from .views import shown
 
 __all__ = [
     "NOT_THERE",

@@ -11,9 +11,9 @@ from fastapi import Depends, HTTPException, Request
 
 from ..errors import InputError
 from .forms import Form, form_of
-from .library import ClipView, PersonView
 from .security import Access
 from .service import Service
+from .views import ClipView, PersonView
 
 __all__ = ["Searches", "ServiceHere", "access_of", "clip_or_404", "person_or_404", "searches_of"]
 

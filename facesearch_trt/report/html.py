@@ -16,9 +16,10 @@ from markupsafe import Markup
 from .. import __version__
 from ..people.files import locked, write_whole
 from ..types import Array
-from .library import ClipView, Library, PersonView, Seen, Snapshot, shown
+from .library import Library
 from .rendering import STATIC, environment
 from .together import seconds_together
+from .views import ClipView, PersonView, Seen, Snapshot, shown
 
 __all__ = ["REPORT_FILE", "WrittenReport", "write_report"]
 

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from ..graph.inputs import images_of
 from ..store.schema import CHIP_PATTERN, CHIPS_DIRECTORY, frame_file
 from .context import ServiceHere, clip_or_404
-from .library import ClipView
+from .views import ClipView
 
 __all__ = [
     "face",

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from .api import chosen_people
 from .context import ServiceHere, access_of, clip_or_404, person_or_404
 from .forms import Form, checked_form, session_of
-from .library import PersonView, Seen
 from .page import FormHere, page, to
 from .rendering import local_path
 from .security import Session
 from .service import Service
 from .together import companions_of
+from .views import PersonView, Seen
 
 __all__ = [
     "api",

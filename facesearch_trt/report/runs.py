@@ -16,7 +16,7 @@ from ..plan import fingerprint, planned_keys, source_of
 from ..store.record import RunRecord
 from ..store.schema import RECORD_FILE, STEPS
 from ..wiring import Tools
-from .library import ClipView
+from .views import ClipView
 
 __all__ = ["Redo", "RunRequest", "flags_of", "next_options", "to_redo"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ..search.matches import Appearance
-from .library import ClipView, PersonView, Seen, shown
+from .views import ClipView, PersonView, Seen, shown
 
 __all__ = [
     "AppearanceOut",

@@ -12,8 +12,8 @@ from .answers import FoundOut
 from .context import ServiceHere, searches_of
 from .finder import Choice
 from .forms import Form, checked_form
-from .library import Snapshot
 from .page import page
+from .views import Snapshot
 
 __all__ = ["router", "search", "search_page"]
 

@@ -32,8 +32,9 @@ from ..wiring import Tools
 from .boxes import BoxCache
 from .finder import Choice, Finder, IndexKeeper
 from .jobs import Job, Jobs
-from .library import ClipView, Library, PersonView, Snapshot
+from .library import Library
 from .runs import Redo, RunRequest, flags_of, next_options, to_redo
+from .views import ClipView, PersonView, Snapshot
 
 __all__ = ["Alike", "Service"]
 

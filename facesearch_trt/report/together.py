@@ -6,7 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 
-from .library import ClipView, PersonView, Snapshot
+from .views import ClipView, PersonView, Snapshot
 
 __all__ = ["companions_of", "seconds_together"]
 

@@ -21,11 +21,11 @@ from .. import __version__
 from ..errors import BackendError, FaceSearchError, ModelError, UsageError
 from . import api, job_pages, media, pages, search_api, search_pages
 from .context import Searches
-from .library import shown
 from .page import page
 from .rendering import STATIC
 from .security import Access, Gate
 from .service import Service
+from .views import shown
 
 __all__ = ["create_app", "serve"]
 

@@ -28,9 +28,9 @@ pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'fa
 
 from fastapi.testclient import TestClient
 
-from facesearch_trt.report.library import shown
 from facesearch_trt.report.security import Access
 from facesearch_trt.report.service import Service
+from facesearch_trt.report.views import shown
 from facesearch_trt.report.web import create_app
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
