@@ -92,7 +92,9 @@ def _still(service: ServiceHere, clip: ClipView, time_s: float) -> Path:
     if row is not None:
         return clip.directory / frame_file(int(boxes.frame_num[row]))
     source = clip.source
-    if source is not None and source.kind == "images" and source.source is not None and len(boxes.pts_s):
+    # Frames are counted without the images that could not be read, and nothing tells which these were.
+    whole = clip.record.damage is None
+    if whole and source is not None and source.kind == "images" and source.source is not None and len(boxes.pts_s):
         images = images_of(source.source)
         number = int(boxes.frame_num[abs(boxes.pts_s - time_s).argmin()])
         if number < len(images):
