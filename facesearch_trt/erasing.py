@@ -6,40 +6,40 @@ again with ``--force`` finds the person again. Pictures of whole frames stay too
 
 from __future__ import annotations
 
-import io
-import logging
-import shutil
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError, OptionError, StoreError
+from .errors import BusyError, FaceSearchError, InputError, OptionError, StoreError
 from .indexing import index_clips, root_name
-from .people.clips import OUTPUT_SUFFIX, finished_clips
-from .people.corrections import forget_undo
-from .people.decisions import DECISIONS_FILE, load_decisions, save_decisions
-from .people.files import locked, read_names, read_people_table, read_state, write_state, write_whole
-from .people.gallery import GALLERY_FILE, load_gallery
-from .people.update import known_people, resolve, update_people
-from .running.cores import usable_cores
+from .people.clips import OUTPUT_SUFFIX
+from .people.decisions import load_decisions
+from .people.forgetting import Faces, forget, who_is_who
+from .people.gallery import load_gallery
+from .people.update import known_people, resolve
+from .report.html import REPORT_FILE, write_report
+from .search.rows import clip_key
 from .search.where import Where
 from .search.writer import IndexWriter
 from .store.clip import ClipStore
 from .store.pth import read_pth
-from .store.schema import CHIPS_DIRECTORY, EMBEDDINGS_FILE, FACES, FRAMES, StepName
+from .store.schema import CHIPS_DIRECTORY, EMBEDDINGS_FILE, FACES, FRAMES, QUALITY, StepName
+from .store.staging import PARTIAL_DIRECTORY
 from .store.tables import read_rows
 from .types import Array, Frame
 
-__all__ = ["Erased", "clips_older_than", "erase_clip", "erase_faces", "erase_person"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["Erased", "clips_older_than", "erase_clip", "erase_clips", "erase_faces", "erase_person"]
 
 _STEPS: tuple[StepName, ...] = ("faces", "embeddings", "identity")
-_EXPORTS = ("report.html", "exports")
-"""What earlier commands may have made of the results; see also the subtitles beside the videos."""
+_OF_FACES = (FACES.file, QUALITY.file, EMBEDDINGS_FILE, CHIPS_DIRECTORY)
+_FACES_AT_ONCE = 500
+"""In one condition to the index."""
+_TOLD = 10
+"""Clips that an error names."""
 
 
 @dataclass(slots=True)
@@ -56,103 +56,207 @@ class Erased:
     people_entries: int = 0
     """Rows of people.csv."""
     names: list[str] = field(default_factory=list)
-    """Names that were forgotten, with what the gallery had enrolled for them."""
+    """Names that were forgotten."""
+    photos: int = 0
+    """Photos that the gallery had enrolled under these names."""
     pictures_left: int = 0
     """Pictures of whole frames that show the person and are still there."""
     made_before: list[str] = field(default_factory=list)
-    """Reports and exports that may still show the person: make them again, or remove them."""
-
-    def add(self, other: Erased) -> None:
-        """Add what else was removed."""
-        for item in fields(self):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            setattr(self, item.name, mine + theirs if isinstance(mine, int) else list(dict.fromkeys([*mine, *theirs])))
+    """Exports that may still show the person: make them again, or remove them."""
 
 
-def erase_person(root: Path, person_id: int, index: str | None) -> Erased:
+def erase_person(root: Path, person_id: int, index: str | None, erased: Erased | None = None) -> Erased:
     """Take a person of a ROOT out of all results and, where ``index`` is given, out of that index.
 
-    Killed at any moment, it can be called again and goes on. Raises OptionError for an id that was never given,
-    StoreError where something cannot be written, or a clip is being processed.
+    Killed at any moment, it can be called again and goes on. What was removed is added to ``erased``, also before an error.
+
+    Raises OptionError for an id that was never given; after all else is done StoreError, or BusyError where another process
+    is at work, which names the clips that still hold the person. There the person stays known, so that it can be done again.
     """
+    erased = erased or Erased()
     if person_id not in known_people(root):
         raise OptionError(
             "no such person", where=root, asked=person_id, remedy=f"`facesearch people {root}` lists everybody."
         )
     person_id = resolve(root, person_id)
-    erased = Erased()
+    # A file that cannot be read is met before anything is changed.
+    load_decisions(root), load_gallery(root)
+    theirs: dict[str, set[int]] = {}
+    for (clip, face_id), person in who_is_who(root).items():
+        if person == person_id:
+            theirs.setdefault(clip, set()).add(face_id)
     if index is not None:
         # First, so that nobody finds the person any more while the rest is being done.
         with IndexWriter(index, wait_s=60) as writer:
             where = Where(roots=(root_name(root),), person_ids=(str(person_id),))
-            erased.index_rows = writer.delete(where).rows
-    theirs: dict[str, set[int]] = {}
-    for (clip, face_id), person in read_people_table(root).items():
-        if person == person_id:
-            theirs.setdefault(clip, set()).add(face_id)
-            erased.people_entries += 1
-    erase_faces(root, theirs, None, erased)
-    _forget_name(root, person_id, erased)
-    _forget_people(root, {person_id})
-    _refresh(root, list(theirs), index)
+            erased.index_rows += writer.delete(where).rows
+    failed = _without_faces(root, theirs, erased)
+    # Who is to be erased is written there, so after the clips.
+    _forget(root, {clip: ids for clip, ids in theirs.items() if clip not in failed}, {person_id}, erased)
+    _finish(root, list(theirs), index, erased, failed)
     return erased
 
 
 def erase_faces(root: Path, faces: Mapping[str, set[int]], index: str | None, erased: Erased | None = None) -> Erased:
-    """Take some people of some clips, given as clip → face_ids, out of the clips' results and of an index."""
+    """Take some people of some clips, given as clip → face_ids, out of the clips' results and of an index.
+
+    Whoever has no face left is forgotten as by :func:`erase_person`, and what is raised after all else is as there. Raises
+    InputError for a clip of which nothing is known.
+    """
     erased = erased or Erased()
-    finished = finished_clips(root)
-    with ThreadPoolExecutor(max(2, usable_cores())) as pool:
-        for clip, face_ids in sorted(faces.items()):
-            if clip not in finished:
-                raise InputError("has no finished clip of this name", where=root, asked=clip)
-            _without_faces(finished[clip], face_ids, pool, erased)
-    erased.made_before = _made_before(root, list(faces))
+    _check_clips(root, list(faces), "has no finished clip of this name")
+    unfinished = {clip for clip in faces if _holds_faces(root, clip) and not _is_finished(root, clip)}
+    # Called again, it is told the faces: who they are may be forgotten first, so that no run in between remembers them.
+    _forget(root, {clip: ids for clip, ids in faces.items() if clip not in unfinished}, (), erased)
     if index is not None:
-        _refresh(root, list(faces), index)
+        tracks = [(clip_key(root_name(root), clip), face_id) for clip, ids in faces.items() for face_id in sorted(ids)]
+        with IndexWriter(index, wait_s=60) as writer:
+            for start in range(0, len(tracks), _FACES_AT_ONCE):
+                erased.index_rows += writer.delete(Where(tracks=tuple(tracks[start : start + _FACES_AT_ONCE]))).rows
+    failed = _without_faces(root, faces, erased)
+    _finish(root, list(faces), index, erased, failed)
     return erased
 
 
 def erase_clip(root: Path, clip: str, index: str | None) -> Erased:
-    """Remove the results of a clip, but not the clip itself, and its rows of an index; people.csv follows.
+    """Remove the results of a clip; see :func:`erase_clips`."""
+    return erase_clips(root, [clip], index)
 
-    Raises InputError where there are none.
+
+def erase_clips(root: Path, clips: Sequence[str], index: str | None, erased: Erased | None = None) -> Erased:
+    """Remove the results of some clips, also unfinished ones, but not the clips themselves, and their rows of an index. Who is in
+    no other clip is forgotten, but for photos of the gallery.
+
+    Raises InputError for a clip of which nothing is known; after all else is done StoreError, or BusyError where another process
+    is at work, which names the clips that stay.
     """
-    directory = root / f"{clip}{OUTPUT_SUFFIX}"
-    if Path(clip).name != clip or not directory.is_dir():
-        raise InputError("has no results of this clip", where=root, asked=clip)
-    erased = Erased(clips=[clip])
+    erased = erased or Erased()
+    _check_clips(root, clips, "has no results of this clip")
+    failed: dict[str, FaceSearchError] = {
+        clip: BusyError("another process is writing these results", where=directory)
+        for clip in clips
+        for directory in [_directory(root, clip)]
+        if directory.is_dir() and ClipStore(directory).is_busy()
+    }
+    free = [clip for clip in clips if clip not in failed]
     if index is not None:
         with IndexWriter(index, wait_s=60) as writer:
-            erased.index_rows = writer.delete(Where(roots=(root_name(root),), clips=(clip,))).rows
-    record = ClipStore(directory).record()
-    erased.faces = 0 if record is None else record.counts.faces
-    erased.crops = sum(path.suffix == ".png" for path in (directory / CHIPS_DIRECTORY).glob("*"))
-    try:
-        shutil.rmtree(directory)
-    except OSError as error:
-        raise StoreError("cannot be removed", where=directory, found=error.strerror) from error
-    people = [person for (of, _), person in read_people_table(root).items() if of == clip]
-    erased.people_entries = len(people)
-    _forget_people(root, set(people))
-    erased.made_before = _made_before(root, [clip])
+            erased.index_rows += writer.forget([clip_key(root_name(root), clip) for clip in free]).rows
+    # Before the clips, so that no run in between remembers those who were in them.
+    _forget(root, dict.fromkeys(free), (), erased, gallery=False)
+    for clip in free:
+        store = ClipStore(_directory(root, clip))
+        if not store.directory.is_dir():
+            continue
+        record = store.record()
+        faces = 0 if record is None else record.counts.faces
+        crops = sum(path.suffix == ".png" for path in (store.directory / CHIPS_DIRECTORY).glob("*"))
+        try:
+            store.remove()
+        except FaceSearchError as error:
+            failed[clip] = error
+            continue
+        erased.clips.append(clip)
+        erased.faces, erased.crops = erased.faces + faces, erased.crops + crops
+    _finish(root, list(clips), None, erased, failed)
     return erased
 
 
 def clips_older_than(root: Path, days: float, now_s: float) -> list[str]:
-    """Return the clips whose results were made more than so many days before a time, seconds since 1970.
+    """Return the clips whose results, also unfinished ones, were made more than so many days before a time, seconds since 1970.
 
-    What counts is when the clip was read, as ``frames.csv`` tells: erasing or grouping does not make results younger.
+    What counts is when the clip was read, as ``frames.csv`` tells: erasing or grouping does not make results younger. Where a
+    pass was killed before there was one it is when that pass began.
     """
     found = []
-    for clip, directory in finished_clips(root).items():
-        path = directory / FRAMES.file
-        if path.is_file() and path.stat().st_mtime < now_s - days * 86_400:
-            found.append(clip)
+    for directory in sorted(root.glob(f"*{OUTPUT_SUFFIX}")):
+        made = [
+            path.stat().st_mtime for name in (FRAMES.file, PARTIAL_DIRECTORY) if (path := directory / name).exists()
+        ]
+        if made and made[0] < now_s - days * 86_400:
+            found.append(directory.name.removesuffix(OUTPUT_SUFFIX))
     return found
 
 
-def _without_faces(directory: Path, face_ids: set[int], pool: ThreadPoolExecutor, erased: Erased) -> None:
+def _directory(root: Path, clip: str) -> Path:
+    return root / f"{clip}{OUTPUT_SUFFIX}"
+
+
+def _check_clips(root: Path, clips: Sequence[str], what: str) -> None:
+    known: set[str] | None = None
+    for clip in clips:
+        if Path(clip).name == clip and _directory(root, clip).is_dir():
+            continue
+        known = {of for of, _ in who_is_who(root)} if known is None else known
+        if clip not in known:
+            raise InputError(what, where=root, asked=clip)
+
+
+def _holds_faces(root: Path, clip: str) -> bool:
+    return any((_directory(root, clip) / name).exists() for name in _OF_FACES)
+
+
+def _is_finished(root: Path, clip: str) -> bool:
+    record = ClipStore(_directory(root, clip)).record()
+    return record is not None and "identity" in record.steps
+
+
+def _forget(root: Path, faces: Faces, people: set[int] | tuple[()], erased: Erased, *, gallery: bool = True) -> None:
+    forgotten = forget(root, faces, people, gallery=gallery)
+    erased.people_entries += forgotten.entries
+    erased.names += sorted(forgotten.names)
+    erased.photos += forgotten.photos
+
+
+def _without_faces(root: Path, faces: Mapping[str, set[int]], erased: Erased) -> dict[str, FaceSearchError]:
+    """Take people out of clips; return those in which they still are, and why."""
+    failed: dict[str, FaceSearchError] = {}
+    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as pool:
+        for clip, face_ids in sorted(faces.items()):
+            try:
+                if not _holds_faces(root, clip):
+                    continue
+                if not _is_finished(root, clip):
+                    raise StoreError(
+                        "not all of its steps are done, so nobody knows which faces to erase",
+                        where=_directory(root, clip),
+                        remedy=f"Process it, or erase all of it (--clip {clip}).",
+                    )
+                _clip_without(_directory(root, clip), face_ids, pool, erased)
+            except FaceSearchError as error:
+                failed[clip] = error
+    return failed
+
+
+def _finish(
+    root: Path, clips: list[str], index: str | None, erased: Erased, failed: Mapping[str, FaceSearchError]
+) -> None:
+    """Do what follows from it, and raise what could not be done."""
+    found = [root / "exports"] + [root / f"{clip}.faces.{form}" for clip in clips for form in ("srt", "vtt", "edl")]
+    erased.made_before = [str(path) for path in found if path.exists()]
+    for directory in root.glob(f"*{OUTPUT_SUFFIX}"):
+        # A killed pass may have left anybody's.
+        ClipStore(directory).tidy()
+    if (root / REPORT_FILE).exists():
+        write_report(root)
+    changed = [_directory(root, clip) for clip in clips if clip not in failed and _is_finished(root, clip)]
+    if index is not None and changed:
+        with IndexWriter(index, wait_s=60) as writer:
+            index_clips(writer, changed)
+            # Rows that were replaced are in the files until they are written anew.
+            writer.erase()
+    if failed:
+        kind = BusyError if all(isinstance(error, BusyError) for error in failed.values()) else StoreError
+        more = f"; and {len(failed) - _TOLD} more clips" if len(failed) > _TOLD else ""
+        raise kind(
+            "not everything was erased; all else is",
+            where=root,
+            found="; ".join(map(str, list(failed.values())[:_TOLD])) + more,
+            remedy="See to these clips, then erase again.",
+        )
+
+
+def _clip_without(directory: Path, face_ids: set[int], pool: ThreadPoolExecutor, erased: Erased) -> None:
     """Write a clip's tables, embeddings and crops again without some people, all at once."""
     store = ClipStore(directory)
     record = store.record()
@@ -189,73 +293,3 @@ def _selected(frames: Iterator[Frame], stay: Array, left: list[int]) -> Iterator
                 left.append(frame.frame_num)
             frame = replace(frame, faces=frame.faces.select(np.flatnonzero(keep)))  # noqa: PLW2901
         yield frame
-
-
-def _forget_name(root: Path, person_id: int, erased: Erased) -> None:
-    """Take a person's name out of the decisions, and what is enrolled under it out of the gallery."""
-    names = {named.name for named in read_names(root) if named.person_id == person_id}
-    with locked(root):
-        decisions = load_decisions(root)
-        names |= {name for person, name in decisions.names.items() if resolve(root, person) == person_id}
-        kept = {person: name for person, name in decisions.names.items() if resolve(root, person) != person_id}
-        ignore = [person for person in decisions.ignore if resolve(root, person) != person_id]
-        if kept != decisions.names or ignore != decisions.ignore:
-            decisions.names, decisions.ignore = kept, ignore
-            write_whole(root / DECISIONS_FILE, save_decisions(decisions))
-        gallery = load_gallery(root)
-        if gallery is not None and names & set(gallery.names):
-            _forget_enrolled(root, names)
-    erased.names = sorted(names)
-
-
-def _forget_enrolled(root: Path, names: set[str]) -> None:
-    gallery = load_gallery(root)
-    assert gallery is not None
-    with np.load(root / GALLERY_FILE, allow_pickle=False) as loaded:
-        content = {name: loaded[name] for name in loaded.files}
-    stay = np.array([gallery.names[who] not in names for who in gallery.people.tolist()], bool)
-    left = [name for name in gallery.names if name not in names]
-    if not left:
-        for key in ("names", "vectors", "people", "model"):
-            content.pop(key, None)
-    else:
-        place = {gallery.names.index(name): at for at, name in enumerate(left)}
-        content["names"] = np.frombuffer("\0".join(left).encode("utf-8", "surrogateescape"), np.uint8)
-        content["vectors"] = gallery.vectors[stay]
-        content["people"] = np.array([place[who] for who in gallery.people[stay].tolist()], np.int64)
-    if "photo_vectors" in content:
-        # Photos are remembered by their content; those of the person have the vectors that were enrolled.
-        enrolled = {vector.tobytes() for vector in gallery.vectors[~stay]}
-        keep = np.array([vector.tobytes() not in enrolled for vector in content["photo_vectors"]], bool)
-        content["photo_keys"], content["photo_vectors"] = content["photo_keys"][keep], content["photo_vectors"][keep]
-    buffer = io.BytesIO()
-    np.savez(buffer, **content)
-    write_whole(root / GALLERY_FILE, buffer.getvalue())
-
-
-def _forget_people(root: Path, people: set[int]) -> None:
-    """Bring people.csv up to date, and forget the means by which people who are gone now would be known again."""
-    forget_undo(root)
-    state = read_state(root, head=True)
-    if state is None:
-        return
-    update_people(root, *state.similarities)
-    with locked(root):
-        state = read_state(root)
-        if state is not None and people & set(state.gone):
-            state.gone = {person: mean for person, mean in state.gone.items() if person not in people}
-            write_state(root, state)
-
-
-def _refresh(root: Path, clips: list[str], index: str | None) -> None:
-    if index is not None and clips:
-        with IndexWriter(index, wait_s=60) as writer:
-            index_clips(writer, [root / f"{clip}{OUTPUT_SUFFIX}" for clip in clips])
-            # Rows that were replaced are in the files until they are written anew.
-            writer.erase()
-
-
-def _made_before(root: Path, clips: list[str]) -> list[str]:
-    found = [root / name for name in _EXPORTS]
-    found += [root / f"{clip}.faces.{form}" for clip in clips for form in ("srt", "vtt", "edl")]
-    return [str(path) for path in found if path.exists()]

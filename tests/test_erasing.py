@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,12 +16,16 @@ import pytest
 pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'facesearch_trt[search]'")
 
 from facesearch_trt.cli.main import main
-from facesearch_trt.erasing import erase_clip, erase_faces, erase_person
-from facesearch_trt.errors import InputError, OptionError
+from facesearch_trt.erasing import Erased, clips_older_than, erase_clip, erase_clips, erase_faces, erase_person
+from facesearch_trt.errors import BusyError, InputError, OptionError, StoreError
 from facesearch_trt.indexing import read_people, update_index
-from facesearch_trt.people.files import read_state
+from facesearch_trt.people.corrections import name_person, split_person
+from facesearch_trt.people.decisions import Split, load_decisions
+from facesearch_trt.people.files import STATE_FILE, read_people_table, read_state
+from facesearch_trt.people.forgetting import forget
 from facesearch_trt.people.gallery import GALLERY_FILE, load_gallery
 from facesearch_trt.people.update import update_people
+from facesearch_trt.report.html import REPORT_FILE, write_report
 from facesearch_trt.search.index import Index
 from facesearch_trt.search.where import Where
 from facesearch_trt.search.writer import IndexWriter
@@ -119,14 +126,195 @@ def test_it_stays_erased(root: Path) -> None:
     assert (again.clips, again.faces, again.index_rows) == ([], 0, 0)
 
 
-def test_an_interrupted_erasure_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = _shared(root)
+_MOMENTS = (
+    "erasing._clip_without",
+    "erasing._forget",
+    "erasing._finish",
+    "people.forgetting._forget_vectors",
+    "people.forgetting.drop_rows",
+)
+
+
+@pytest.mark.parametrize("run_between", [False, True])
+@pytest.mark.parametrize("what", ["person", "face"])
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_an_interrupted_erasure_goes_on(
+    root: Path, moment: str, what: str, run_between: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run grouped the people in between."""
+    shared, index = _shared(root), str(root.parent / "index")
+
+    def erase() -> None:
+        if what == "person":
+            erase_person(root, shared, index)
+        else:
+            erase_faces(root, {"a": {0}, "b": {1}}, index)
+
     with monkeypatch.context() as patch:
-        patch.setattr("facesearch_trt.erasing._forget_name", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(f"facesearch_trt.{moment}", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            erase_person(root, shared, str(root.parent / "index"))
-    erase_person(root, shared, str(root.parent / "index"))
+            erase()
+    if run_between:
+        _refresh(root)
+    erase()
     assert _resembling(root.parent, 0) == []
+    assert shared not in set(read_people_table(root).values())
+    _refresh(root)
+    assert _resembling(root.parent, 0) == []
+    state = read_state(root)
+    assert state is not None
+    assert set(state.gone) == set()
+
+
+def _named(root: Path, who: int, name: str) -> None:
+    """Let a person be named, and seen in the report."""
+    name_person(root, who, name, (SIMILARITY, STRICT))
+    write_report(root)
+    assert name in (root / REPORT_FILE).read_text()
+
+
+def _forgotten(root: Path, who: int, name: str) -> None:
+    """Nothing is left of a person and the name, and nobody will have the id."""
+    assert _resembling(root, who) == []
+    for path in root.rglob("*"):
+        if path.is_file() and path.suffix not in (".png", ".npz", ".pth"):
+            assert name.encode() not in path.read_bytes(), path
+
+
+def test_all_faces_of_a_person(root: Path) -> None:
+    shared = _shared(root)
+    _named(root, shared, "Annabel")
+    first = erase_faces(root, {"a": {0}}, str(root.parent / "index"))
+    assert (first.people_entries, first.names, first.index_rows) == (1, [], 3)
+    assert read_people(root)["b"][1].name == "Annabel", "somebody is left"
+    assert _resembling(root, 0) == [".people.npz", "b.pipeline/embeddings.pth"]
+    second = erase_faces(root, {"b": {1}}, str(root.parent / "index"))
+    assert (second.people_entries, second.names) == (1, ["Annabel"])
+    _forgotten(root, 0, "Annabel")
+    _refresh(root)
+    _forgotten(root, 0, "Annabel")
+    assert shared not in set(read_people_table(root).values())
+
+
+def test_a_clip_that_is_gone(root: Path) -> None:
+    shared = _shared(root)
+    _named(root, shared, "Annabel")
+    shutil.rmtree(root / "a.pipeline")
+    erased = erase_person(root, shared, str(root.parent / "index"))
+    assert (erased.clips, erased.people_entries) == (["b"], 2)
+    _forgotten(root, 0, "Annabel")
+    assert Index.open(root.parent / "index").count(Where(person_ids=(str(shared),))) == 0
+    # Face by face as well.
+    one = int(read_people(root)["a"][1].person_id)
+    assert erase_faces(root, {"a": {1}}, str(root.parent / "index")).index_rows == 3
+    assert one not in set(read_people_table(root).values())
+
+
+def test_a_clip_that_is_not_finished(root: Path) -> None:
+    shared = _shared(root)
+    _named(root, shared, "Annabel")
+    ClipStore(root / "a.pipeline").distrust()
+    erased = Erased()
+    with pytest.raises(StoreError, match=r"not everything was erased.*a\.pipeline: not all of its steps.*--clip a"):
+        erase_person(root, shared, str(root.parent / "index"), erased)
+    assert (erased.clips, erased.people_entries, erased.names) == (["b"], 1, ["Annabel"])
+    assert set(_resembling(root, 0)) == {".people.npz", "a.pipeline/embeddings.pth"}
+    # The person is still known there, so that it can be finished.
+    shutil.rmtree(root / "a.pipeline")
+    write_clip(root, "a", [[0, 1]] * 5 + [[1]] * 3)
+    _refresh(root)
+    assert erase_person(root, shared, str(root.parent / "index")).clips == ["a"]
+    _forgotten(root, 0, "Annabel")
+
+
+def test_clips_of_two_embedders(root: Path) -> None:
+    shared = _shared(root)
+    _named(root, shared, "Annabel")
+    write_clip(root, "c", [[3]], model="other")
+    erase_person(root, shared, None)
+    _forgotten(root, 0, "Annabel")
+    assert read_people(root)["a"], "the others are still known"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_without_the_memory_of_the_grouping(root: Path, spoil: Callable[[Path], None]) -> None:
+    shared = _shared(root)
+    _named(root, shared, "Annabel")
+    spoil(root / STATE_FILE)
+    erase_person(root, shared, None)
+    _forgotten(root, 0, "Annabel")
+    # It is known that there was somebody, so that the id is nobody else's and it can be called again.
+    assert erase_person(root, shared, None).clips == []
+    write_clip(root, "c", [[3]])
+    _refresh(root)
+    assert shared not in set(read_people_table(root).values())
+
+
+def test_people_that_were_split_and_merged(root: Path) -> None:
+    """Decisions on people who are gone would stop every later run."""
+    shared = _shared(root)
+    split_person(root, shared, [("b", 1)], (SIMILARITY, STRICT))
+    (root / STATE_FILE).unlink()
+    erase_person(root, shared, None)
+    other = read_people_table(root)["b", 1]
+    assert load_decisions(root).split == [Split(shared, (("b", 1),), other)]
+    update_people(root, SIMILARITY, STRICT)
+    erase_person(root, other, None)
+    assert load_decisions(root).split == []
+    update_people(root, SIMILARITY, STRICT)
+
+
+def test_a_clip_that_is_being_written(root: Path) -> None:
+    shared, index = _shared(root), str(root.parent / "index")
+    before = read_people_table(root)
+    with ClipStore(root / "b.pipeline").begin({"identity": "again"}):
+        with pytest.raises(BusyError, match="another process is writing"):
+            erase_clip(root, "b", index)
+        assert read_people_table(root) == before
+        assert Index.open(index).count(Where(clips=("b",))) == 2
+        with pytest.raises(BusyError, match="all else is"):
+            erase_person(root, shared, index)
+        assert read_people_table(root)["b", 1] == shared
+        assert ("a", 0) not in read_people_table(root)
+        old = Erased()
+        with pytest.raises(BusyError):
+            erase_clips(root, ["a", "b"], index, old)
+        assert old.clips == ["a"]
+    assert (root / "b.pipeline").is_dir()
+    assert erase_person(root, shared, index).clips == ["b"]
+    assert _resembling(root.parent, 0) == []
+
+
+def test_results_on_another_disk(root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "disk2"
+    (root / "b.pipeline").rename(elsewhere)
+    (root / "b.pipeline").symlink_to(elsewhere)
+    assert erase_clip(root, "b", str(tmp_path / "index")).faces == 5
+    assert not elsewhere.exists()
+    assert not (root / "b.pipeline").is_symlink()
+
+
+def test_clips_that_are_old(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ClipStore(root / "a.pipeline").distrust()
+    (root / "killed.pipeline" / ".partial").mkdir(parents=True)
+    (root / "notes.pipeline").mkdir()
+    assert clips_older_than(root, 1, time.time()) == []
+    assert clips_older_than(root, 1, time.time() + 2 * 86_400) == ["a", "b", "killed"]
+    writers, groupings = [], []
+    monkeypatch.setattr(IndexWriter, "__enter__", _counted(IndexWriter.__enter__, writers))
+    monkeypatch.setattr("facesearch_trt.erasing.forget", _counted(forget, groupings))
+    erased = erase_clips(root, ["a", "b", "killed"], str(root.parent / "index"))
+    assert erased.clips == ["a", "b", "killed"]
+    assert (len(writers), len(groupings)) == (1, 1)
+    assert {who: _resembling(root.parent, who) for who in range(3)} == {0: [], 1: [], 2: []}
+
+
+def _counted(function: Callable[..., object], calls: list[object]) -> Callable[..., object]:
+    def call(*args: object, **named: object) -> object:
+        calls.append(args)
+        return function(*args, **named)
+
+    return call
 
 
 def test_names_and_gallery_forget(root: Path) -> None:
@@ -224,13 +412,24 @@ def test_crops_go_and_those_of_others_stay(tmp_path: Path) -> None:
 def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = str(root.parent / "index")
     (root / "exports").mkdir()
+    write_report(root)
     assert main(["erase", str(root), "--person", str(_shared(root)), "--index", index]) == 2
     assert "--yes" in capsys.readouterr().err
     assert main(["erase", str(root), "--person", str(_shared(root)), "--index", index, "--yes"]) == 0
     out = capsys.readouterr().out
     assert "results of 2 clips: 8 rows of faces" in out
     assert "exports, which was made before" in out
+    assert "report.html" not in out
+    with ClipStore(root / "b.pipeline").begin({"identity": "again"}):
+        assert main(["erase", str(root), "--older-than", "0", "--index", index, "--yes", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["clips"] == ["a"]
+    assert "b.pipeline: another process" in shown.err
+    write_clip(root, "a", [[1]])
+    _refresh(root)
     assert main(["erase", str(root), "--face", "a:1", "--index", index, "--yes", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["faces"] == 8
+    assert json.loads(capsys.readouterr().out)["faces"] == 0
+    assert main(["erase", str(root), "--face", "a:0", "--index", index, "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["faces"] == 1
     assert main(["erase", str(root), "--face", "a", "--yes"]) == 2
     assert main(["erase", str(root), "--clip", "b", "--index", index + "2", "--yes"]) == 2

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..erasing import Erased, clips_older_than, erase_clip, erase_faces, erase_person
-from ..errors import InputError, OptionError
+from ..erasing import Erased, clips_older_than, erase_clips, erase_faces, erase_person
+from ..errors import FaceSearchError, InputError, OptionError
 from ..search.lance import is_remote
 from .index import add_index_flag, index_location
 
@@ -72,20 +72,20 @@ def _erase(args: argparse.Namespace) -> int:
         if args.index:
             raise InputError("there is no index", where=location, remedy="Leave --index out if nothing was indexed.")
         location = None
-    if args.person is not None:
-        erased = erase_person(root, args.person, location)
-    elif args.clip is not None:
-        erased = erase_clip(root, args.clip, location)
-    elif args.older_than is not None:
-        erased = Erased()
-        for clip in old:
-            erased.add(erase_clip(root, clip, location))
-    else:
-        erased = erase_faces(root, faces, location)
-    if args.json:
-        print(json.dumps(dataclasses.asdict(erased), indent=2))
-    else:
-        _say(what, erased)
+    erased = Erased()
+    try:
+        if args.person is not None:
+            erase_person(root, args.person, location, erased)
+        elif args.face is not None:
+            erase_faces(root, faces, location, erased)
+        else:
+            erase_clips(root, old if args.clip is None else [args.clip], location, erased)
+    except FaceSearchError:
+        # What was erased all the same.
+        if erased != Erased():
+            _show(what, erased, as_json=args.json)
+        raise
+    _show(what, erased, as_json=args.json)
     return 0
 
 
@@ -121,14 +121,17 @@ def _confirm(what: str, root: Path, *, sure: bool) -> None:
         raise OptionError("nothing was erased", where=root)
 
 
-def _say(what: str, erased: Erased) -> None:
+def _show(what: str, erased: Erased, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(dataclasses.asdict(erased), indent=2))
+        return
     print(f"erased {what}:")
     print(
         f"  results of {len(erased.clips)} clips: {erased.faces} rows of faces with their embeddings, {erased.crops} crops"
     )
     print(f"  {erased.people_entries} entries of people.csv; {erased.index_rows} rows of the index")
     if erased.names:
-        print(f"  the names {', '.join(erased.names)}, and what the gallery had enrolled for them")
+        print(f"  the names {', '.join(erased.names)}; {erased.photos} enrolled photos")
     print("left:")
     print("  the videos and photos themselves")
     if erased.pictures_left:

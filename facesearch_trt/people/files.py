@@ -9,7 +9,7 @@ import io
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -34,6 +34,7 @@ __all__ = [
     "NamedPerson",
     "State",
     "append_log",
+    "drop_rows",
     "forget_log",
     "locked",
     "merged_into",
@@ -122,6 +123,16 @@ def table_bytes(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> byt
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode(**_ENCODING)
+
+
+def drop_rows(path: Path, ids: tuple[str, ...], unwanted: Callable[[dict[str, str]], bool]) -> int:
+    """Write a table, whose columns ``ids`` are whole numbers, without some rows; return how many. Raises TableError, StoreError."""
+    rows = list(_rows(path, ids, ids))
+    left = [row for row in rows if not unwanted(row)]
+    if len(left) < len(rows):
+        columns = list(rows[0])
+        write_whole(path, table_bytes(columns, ([row[column] for column in columns] for row in left)))
+    return len(rows) - len(left)
 
 
 def read_people_table(root: Path) -> dict[tuple[str, int], int]:

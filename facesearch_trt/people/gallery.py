@@ -27,6 +27,7 @@ __all__ = [
     "Photo",
     "embed_photos",
     "enrol",
+    "forget_enrolled",
     "load_gallery",
     "names_from_gallery",
     "photos_by_person",
@@ -224,9 +225,38 @@ def _remember(
         content["maker"] = np.array(maker)
         content["photo_keys"] = np.array(list(photos), "U64")
         content["photo_vectors"] = np.stack(list(photos.values())) if photos else np.zeros((0, 1), np.float32)
+    _write(path, content)
+
+
+def _write(path: Path, content: dict[str, Array]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **content)
     write_whole(path, buffer.getvalue())
+
+
+def forget_enrolled(root: Path, gallery: Gallery, names: Collection[str]) -> int:
+    """Take the photos of some people out of a ROOT's gallery; return how many. Raises StoreError."""
+    gone = np.array([gallery.names[who] in names for who in gallery.people.tolist()], bool)
+    if not gone.any():
+        return 0
+    content = _content(root / GALLERY_FILE)
+    left = [name for name in gallery.names if name not in names]
+    if not left:
+        for key in ("names", "vectors", "people", "model"):
+            content.pop(key, None)
+    else:
+        content["names"] = np.frombuffer("\0".join(left).encode("utf-8", "surrogateescape"), np.uint8)
+        content["vectors"] = gallery.vectors[~gone]
+        content["people"] = np.array(
+            [left.index(gallery.names[who]) for who in gallery.people[~gone].tolist()], np.int64
+        )
+    if "photo_vectors" in content:
+        # Photos are remembered by their content; those of the person have the vectors that were enrolled.
+        enrolled = {vector.tobytes() for vector in gallery.vectors[gone]}
+        keep = np.array([vector.tobytes() not in enrolled for vector in content["photo_vectors"]], bool)
+        content["photo_keys"], content["photo_vectors"] = content["photo_keys"][keep], content["photo_vectors"][keep]
+    _write(root / GALLERY_FILE, content)
+    return int(gone.sum())
 
 
 def names_from_gallery(

@@ -14,7 +14,7 @@ from .files import storing
 from .reader import read_faces, read_frames, read_identity
 from .record import RunRecord, read_record
 from .schema import StepName
-from .staging import discard_partial, remove_results
+from .staging import discard_partial, is_busy, remove_results
 from .writer import ClipWriter
 
 __all__ = ["ClipStore"]
@@ -66,6 +66,10 @@ class ClipStore:
         """Forget that anything is done here, so that the next run does it again. Raises StoreError."""
         with storing(self.directory):
             (self.directory / schema.RECORD_FILE).unlink(missing_ok=True)
+
+    def is_busy(self) -> bool:
+        """Return whether another process is writing it. Raises StoreError where the system refuses to tell."""
+        return is_busy(self.directory)
 
     def remove(self) -> None:
         """Remove all results. Raises BusyError where another process is writing them, StoreError."""

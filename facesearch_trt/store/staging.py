@@ -25,7 +25,7 @@ from .lock import HeldLock, hold
 from .record import RunRecord
 from .schema import FRAME_PATTERN, RECORD_FILE
 
-__all__ = ["PARTIAL_DIRECTORY", "Staging", "discard_partial", "remove_results"]
+__all__ = ["PARTIAL_DIRECTORY", "Staging", "discard_partial", "is_busy", "remove_results"]
 
 _LOG = logging.getLogger(__name__)
 PARTIAL_DIRECTORY = ".partial"
@@ -123,6 +123,16 @@ def discard_partial(directory: Path) -> bool:
             lock.release()
         _remove_if_empty(directory)
     return True
+
+
+def is_busy(directory: Path) -> bool:
+    """Return whether another process is writing a clip directory. Raises StoreError where the system refuses to tell."""
+    with storing(directory):
+        try:
+            _held(directory).release()
+        except BusyError:
+            return True
+    return False
 
 
 def remove_results(directory: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from facesearch_trt.search.index import Index
 from facesearch_trt.search.where import Where
+from facesearch_trt.store import ClipStore
 
 from .conftest import HOSTILE, Web
 
@@ -88,6 +89,13 @@ def test_delete(web: Web) -> None:
     assert web.change("DELETE", f"/api/clips/{web.clip('b')}").json()["faces"] == 20
     assert web.service.keeper.wait(30)
     assert {entry.clip for entry in Index.open(web.service.index).clips()} == {"a", HOSTILE}
+
+
+def test_what_is_being_written_is_not_deleted(web: Web) -> None:
+    with ClipStore(web.service.root / "b.pipeline").begin({"identity": "again"}):
+        assert web.change("DELETE", f"/api/clips/{web.clip('b')}").status_code == 409
+        assert web.change("DELETE", f"/api/people/{web.people()['a', 0]}").status_code == 409
+    assert web.change("DELETE", f"/api/clips/{web.clip('b')}").status_code == 200
 
 
 def search(web: Web, photo: bytes, **fields: Any) -> Any:
