@@ -46,14 +46,15 @@ class Camera:
 
 
 def read_addresses(path: Path) -> list[Camera]:
-    """Return the cameras of a file: a line each, ``NAME=ADDRESS`` or ``ADDRESS``; ``#`` begins a remark. Raises InputError."""
+    """Return the cameras of a file: a line each, ``NAME=ADDRESS`` or ``ADDRESS``; ``#`` at its beginning or after a blank begins
+    a remark. Raises InputError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("cannot read the list of cameras", where=path, found=error) from error
     cameras = []
     for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
         if text:
             try:
                 cameras.append(Camera.from_text(text))

@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 
 from facesearch_trt.cameras import Camera, LiveClip, read_addresses
+from facesearch_trt.cli.live import Grouping
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
 from facesearch_trt.errors import DecodeError, InputError
 from facesearch_trt.graph.camera import without_password
 from facesearch_trt.graph.live import LiveStream
 from facesearch_trt.graph.software_camera import software_camera
+from facesearch_trt.wiring import Tools
+from tests.clip_results import write_clip as write_results
 from tests.media import number_of, numbered, write_clip
 
 REPOSITORY = Path(__file__).parents[1]
@@ -218,6 +222,20 @@ def test_clips_of_a_camera_are_clips(
     assert main(["identity", "--input_directory", str(root), "--force"]) == 0
 
 
+def test_what_hinders_the_grouping_does_not_end_the_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Tools(Options()) as tools:
+        write_results(tmp_path, "a", [[0, 1]], model=tools.embedder_entry.name)
+        grouping = Grouping(tmp_path, tools)
+        (tmp_path / "people.yaml").write_text("merge: nobody\n")
+        grouping()
+        assert grouping.failed and "people.yaml" in caplog.text
+        (tmp_path / "people.yaml").write_text("merge: []\n")
+        grouping()
+        assert "2 people in 1 clips" in capsys.readouterr().out
+
+
 class TestAddresses:
     @pytest.mark.parametrize(
         ("text", "name", "uri"),
@@ -241,12 +259,34 @@ class TestAddresses:
             Camera.from_text("http://anna:secret@host/p")
         assert "secret" not in str(caught.value)
 
+    @pytest.mark.parametrize("secret", ["hid#den", "hid/den", "hid?den", "12#den"])
+    def test_a_password_that_has_to_be_escaped_is_not_shown(self, tmp_path: Path, secret: str) -> None:
+        (tmp_path / "list").write_text(f"door=rtsp://anna:{secret}@host/x\n")
+        with pytest.raises(InputError, match=r"list:1.*%23") as caught:
+            read_addresses(tmp_path / "list")
+        assert "hid" not in str(caught.value) and "den" not in str(caught.value)
+
+    def test_a_password_in_what_is_no_address_is_not_shown(self) -> None:
+        with pytest.raises(InputError) as caught:
+            Camera.from_text("rtsp:/anna:hidden@host/x")
+        assert "hidden" not in str(caught.value)
+
+    def test_remarks(self, tmp_path: Path) -> None:
+        (tmp_path / "list").write_text("# all\na=rtsp://h/1 # the hall\n  \t# none\n#\nb=rtsp://x:y%23z@h/2\n")
+        assert read_addresses(tmp_path / "list") == [Camera("a", "rtsp://h/1"), Camera("b", "rtsp://x:y%23z@h/2")]
+
     def test_a_list_with_a_mistake_names_the_line(self, tmp_path: Path) -> None:
         (tmp_path / "list").write_text("a=rtsp://h/1\n\nb=nonsense\n")
         with pytest.raises(InputError, match=r"list:3"):
             read_addresses(tmp_path / "list")
         with pytest.raises(InputError, match="cannot read the list"):
             read_addresses(tmp_path / "none")
+
+    def test_a_root_that_cannot_be_made(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "file").touch()
+        for place in ("file", "file/below"):
+            assert main(["live", "--input_directory", str(tmp_path / place), "--uri", "rtsp://h/1"]) == 2
+            assert "cannot be made a directory" in capsys.readouterr().err
 
     def test_two_cameras_of_one_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         root = ["live", "--input_directory", str(tmp_path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..cameras import Camera, read_addresses, record_camera, stream_of
 from ..config import Options
-from ..errors import UsageError
+from ..errors import FaceSearchError, InputError, UsageError
 from ..graph.live import LiveStream
 from ..people.update import update_people
 from ..running.runner import Outcome, exit_status
@@ -23,7 +24,9 @@ from .flags import add_option_flags, options_from
 from .people import people_line
 from .progress import outcome_line
 
-__all__ = ["register"]
+__all__ = ["Grouping", "register"]
+
+_LOG = logging.getLogger(__name__)
 
 _FOREIGN = frozenset({"force", "report"})
 _ROOM = 64
@@ -73,22 +76,22 @@ def _live(args: argparse.Namespace) -> int:
         raise UsageError("times have to be above 0")
     options = options_from(args)
     root: Path = args.input_directory
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "cannot be made a directory", where=root, found=error.strerror, remedy="Give another --input_directory."
+        ) from error
     return _record(cameras, root, options, args)
 
 
 def _record(cameras: list[Camera], root: Path, options: Options, args: argparse.Namespace) -> int:
-    people = threading.Lock()
     with Tools(options, cameras=len(cameras)) as tools, ExitStack() as stack:
         # Loaded before the first frame comes, which would have to wait.
         tools.load_tracker_ahead()
         _ = tools.detector, tools.embedder, tools.sources.graph
 
-        def done() -> None:
-            with people:
-                found = update_people(root, *tools.similarities, tools.embedder_entry.name)
-                print(people_line(found), flush=True)
-
+        grouping = Grouping(root, tools)
         streams = [
             stream_of(camera, tools, room=_ROOM, latency_ms=args.latency_ms, retry_s=args.retry_s) for camera in cameras
         ]
@@ -97,14 +100,42 @@ def _record(cameras: list[Camera], root: Path, options: Options, args: argparse.
             for stream in streams:
                 stack.enter_context(stream)
             jobs = [
-                executor.submit(record_camera, camera, stream, root, tools, _Lines(), length_s=args.clip_s, done=done)
+                executor.submit(
+                    record_camera, camera, stream, root, tools, _Lines(), length_s=args.clip_s, done=grouping
+                )
                 for camera, stream in zip(cameras, streams, strict=True)
             ]
             # What concerns every clip ends the recording of all cameras.
             wait(jobs, return_when=FIRST_EXCEPTION)
         outcomes = [outcome for job in jobs for outcome in job.result()]
     print(f"{len(cameras)} cameras: {len(outcomes)} clips", flush=True)
-    return exit_status(outcomes)
+    return max(exit_status(outcomes), int(grouping.failed))
+
+
+class Grouping:
+    """Decides who is who after each clip. What hinders it is told and does not end the recording.
+
+    Parameters
+    ----------
+    tools: whose thresholds and embedder it goes by.
+    """
+
+    def __init__(self, root: Path, tools: Tools) -> None:
+        self._root, self._tools = root, tools
+        self._lock = threading.Lock()
+        self.failed = False
+        """Whether it was hindered."""
+
+    def __call__(self) -> None:
+        """Bring people.csv up to date. May be called from several threads."""
+        with self._lock:
+            try:
+                found = update_people(self._root, *self._tools.similarities, self._tools.embedder_entry.name)
+            except FaceSearchError as error:
+                self.failed = True
+                _LOG.error("who is who was not decided, the recording goes on: %s", error)
+            else:
+                print(people_line(found), flush=True)
 
 
 @contextmanager

@@ -20,12 +20,23 @@ _TCP = "tcp+tls"
 
 
 def checked_address(uri: str) -> str:
-    """Return a camera's address. Raises InputError where it is none that can be opened."""
+    """Return a camera's address. Raises InputError, which shows no password, where it is none that can be opened."""
     parts = urlsplit(uri)
+    try:
+        _ = parts.port
+        cut = "#" in uri
+    except ValueError:
+        cut = True
+    if cut:
+        raise InputError(
+            "the address of a camera ends within its name and password, or its port is no number",
+            remedy="Write these signs there as they are written in addresses: # %23, / %2F, ? %3F, @ %40, : %3A.",
+        )
     if parts.scheme not in _SCHEMES or not parts.hostname:
+        shown = without_password(uri)
         raise InputError(
             "this is no address of a camera",
-            asked=without_password(uri),
+            asked=None if "@" in shown else shown,
             remedy="Give it as rtsp://HOST[:PORT]/PATH or rtsps://…; a name and password go before the host: rtsp://NAME:PASSWORD@HOST/PATH.",
         )
     return uri
