@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -75,20 +75,26 @@ class Undoable:
 
 
 def similarities_of(root: Path, tools: Tools) -> Similarities:
-    """Return the thresholds: of the options where these say something of them, else those that were used last."""
+    """Return the thresholds: of the options where these say something of them, else those that were used last; of these
+    results' own embedder in any case. A models file may have other thresholds for it."""
     options = tools.options
-    if options.embedder or options.models_file or options.similarity_threshold is not None:
+    if options.embedder or options.similarity_threshold is not None:
         return tools.similarities
     state = read_state(root, head=True)
-    if state is not None:
+    if state is not None and not options.models_file:
         return state.similarities
+    for model in _embedders(root) if state is None else [state.model]:
+        if model in tools.catalogue.models:
+            entry = tools.catalogue.embedder(model)
+            return entry.similarity, entry.similarity_strict
+    return tools.similarities if state is None else state.similarities
+
+
+def _embedders(root: Path) -> Iterator[str]:
     for directory in finished_clips(root).values():
         record = ClipStore(directory).record()
-        model = None if record is None else record.models.get("embedder")
-        if model is not None and model.name in tools.catalogue.models:
-            entry = tools.catalogue.embedder(model.name)
-            return entry.similarity, entry.similarity_strict
-    return tools.similarities
+        if record is not None and "embedder" in record.models:
+            yield record.models["embedder"].name
 
 
 def person_number(root: Path, text: str) -> int:

@@ -138,6 +138,9 @@ class _Child:
         self._ready = False
         self._closing = False
         self._silent = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unstarted = ""
+        """Why there is no process."""
         self._in_work: dict[str, _InWork] = {}
         self._lock = threading.Lock()
         ours, self._theirs = socket.socketpair()
@@ -161,35 +164,41 @@ class _Child:
         with contextlib.suppress(OSError):
             self._connection.send(None)
         self._thread.join(_END_S)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._process is not None:
             self._process.kill()
-            self._thread.join()
+        self._thread.join()
         self._connection.close()
 
     def _run(self, order: Order) -> None:
         # From this thread, which lives as long as the child: the system ends a child with the thread that started it.
         with self._theirs as theirs:
             descriptor = theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", order.module, str(descriptor), str(os.getpid())],
-                pass_fds=[descriptor],
-                stdin=subprocess.DEVNULL,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", order.module, str(descriptor), str(os.getpid())],
+                    pass_fds=[descriptor],
+                    stdin=subprocess.DEVNULL,
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                self._unstarted = str(error)
         self._listen()
 
     def _listen(self) -> None:
         silent = 0
-        # An event that cannot be read was cut short by the death of its sender.
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-            while True:
+        try:
+            while silent * _SLICE_S < self._silent_s:
                 # Counted in slices, since the time in which both processes were suspended says nothing.
-                if self._connection.poll(_SLICE_S):
-                    silent = 0
-                    self._take(*self._connection.recv())
-                elif (silent := silent + 1) * _SLICE_S >= self._silent_s:
-                    self._silent = True
-                    break
-        self._end()
+                try:
+                    event = self._connection.recv() if self._connection.poll(_SLICE_S) else None
+                except (EOFError, OSError, pickle.UnpicklingError):
+                    # An event that cannot be read was cut short by the death of its sender.
+                    return
+                silent = silent + 1 if event is None else 0
+                if event is not None:
+                    self._take(*event)
+            self._silent = True
+        finally:
+            self._end()
 
     def _take(self, kind: str, name: str, *values: Any) -> None:
         work = self._in_work.get(name)
@@ -204,40 +213,51 @@ class _Child:
                 self._gauges(values[0])
         elif work is None:
             return
-        elif kind == "started":
-            work.watcher.started(work.clip, *values)
-        elif kind == "advanced":
-            with contextlib.suppress(Stopped):  # the run ends, and will close this child
-                work.watcher.advanced(work.clip, *values)
+        elif kind == "finished":
+            self._finish(work, *values)
         else:
-            with self._lock:
-                del self._in_work[name]
-            (result,) = values
-            if isinstance(result, BaseException):
-                work.outcome.set_exception(result)
-            else:
-                work.outcome.set_result(result)
+            try:
+                (work.watcher.started if kind == "started" else work.watcher.advanced)(work.clip, *values)
+            except Stopped:
+                # The run ends, and will close this child.
+                pass
+            except Exception as error:
+                # It is the parent's, as a terminal that is gone, and ends the run as it does where the work is done in this process.
+                self._finish(work, error)
+
+    def _finish(self, work: _InWork, result: Outcome | BaseException) -> None:
+        with self._lock:
+            del self._in_work[work.clip.name]
+        if isinstance(result, BaseException):
+            work.outcome.set_exception(result)
+        else:
+            work.outcome.set_result(result)
 
     def _end(self) -> None:
         """Note the child's death and tell the clips in work."""
         self.is_dead = True
-        if self._silent:
-            self._process.kill()
-        try:
-            status = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        status = 0 if self._process is None else self._ended(self._process)
         with self._lock:
             works = list(self._in_work.values())
             self._in_work.clear()
         for work in works:
             work.outcome.set_exception(self._error(work.clip, status))
 
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        if self._silent:
+            process.kill()
+        try:
+            return process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
     def _error(self, clip: Clip, status: int) -> Exception:
         if self._closing:
             return Stopped(clip.name)
-        if self._silent:
+        if self._process is None:
+            found = self._unstarted
+        elif self._silent:
             found = f"no sign of life for {self._silent_s:g} s, so it was killed"
         elif status < 0:
             found = signal.Signals(-status).name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
+from facesearch_trt.graph.inputs import find_clips
 from facesearch_trt.running import isolated
 
 from .clips import QUICK, make_clips, results
@@ -68,6 +73,37 @@ def test_a_worker_that_cannot_start(
     assert run(root) == 1
     err = capsys.readouterr().err
     assert "facesearch: the worker process does not start" in err and "--no-isolate" in err
+
+
+def test_a_system_that_starts_no_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(isolated.subprocess, "Popen", refuse)
+    assert run(make_clips(tmp_path / "root", "a", "b")) == 1
+    err = capsys.readouterr().err
+    assert "facesearch: the worker process does not start" in err and "temporarily unavailable" in err
+
+
+@pytest.mark.parametrize("event", ["started", "advanced"])
+def test_a_watcher_that_fails_is_not_the_worker_s_death(tmp_path: Path, event: str) -> None:
+    class Gone:
+        def started(self, *_: object) -> None:
+            if event == "started":
+                raise BrokenPipeError
+
+        def advanced(self, *_: object) -> None:
+            if event == "advanced":
+                raise BrokenPipeError
+
+        def finished(self, *_: object) -> None: ...
+
+    (clip,) = find_clips(make_clips(tmp_path / "root", "slow"))
+    order = isolated.Order(Options(detector_size=128), "run", logging.WARNING)
+    with isolated.Isolated(order) as child, pytest.raises(BrokenPipeError):
+        child.job(clip, Gone())
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])

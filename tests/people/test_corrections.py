@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from facesearch_trt.cli.main import main
+from facesearch_trt.config import Options
 from facesearch_trt.erasing import erase_person
 from facesearch_trt.errors import OptionError
 from facesearch_trt.indexing import read_people
@@ -17,12 +19,14 @@ from facesearch_trt.people.corrections import (
     merge_people,
     name_person,
     notice_people,
+    similarities_of,
     split_person,
     undo_correction,
 )
 from facesearch_trt.people.decisions import DECISIONS_FILE, load_decisions
 from facesearch_trt.people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
 from facesearch_trt.people.update import resolve, update_people
+from facesearch_trt.wiring import Tools
 from tests.clip_results import SIMILARITY, STRICT, write_clip
 
 BOTH = (SIMILARITY, STRICT)
@@ -132,6 +136,27 @@ def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["people", "undo", str(root)]) == 0
     assert "taken back: no longer ignored 0" in capsys.readouterr().out
     assert load_decisions(root).ignore == [0]
+
+
+def test_a_models_file_says_nothing_of_another_embedder(tmp_path: Path) -> None:
+    catalogue = yaml.safe_load(Path("configs/models.yaml").read_text())["models"]
+    names = [name for name, entry in catalogue.items() if entry["kind"] == "embedder"]
+    with Tools(Options()) as tools:
+        default = tools.embedder_entry.name
+    other = next(name for name in names if name != default)
+    models = tmp_path / "models.yaml"
+    models.write_text(
+        yaml.safe_dump({"models": {other: {**catalogue[other], "similarity": 0.61, "similarity_strict": 0.67}}})
+    )
+    write_clip(tmp_path, "a", [[1]], model=other)
+    with Tools(Options(models_file=str(models))) as tools:
+        assert similarities_of(tmp_path, tools) == (0.61, 0.67), "of the embedder that the clips were made with"
+        update_people(tmp_path, *BOTH)
+        assert similarities_of(tmp_path, tools) == (0.61, 0.67)
+    with Tools(Options()) as tools:
+        assert similarities_of(tmp_path, tools) == BOTH, "those that were used last"
+    with Tools(Options(models_file=str(models), similarity_threshold=0.3)) as tools:
+        assert similarities_of(tmp_path, tools)[0] == 0.3
 
 
 def test_the_log_is_read_once_for_everybody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
