@@ -15,7 +15,16 @@ from .graph.images import decode_image
 from .types import Array, FaceBatch
 from .wiring import Tools
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "PhotoFace", "faces_of_photo", "picture_from_bytes", "read_photo", "the_face"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "PhotoFace",
+    "faces_of_photo",
+    "photo_bytes",
+    "picture_from_bytes",
+    "read_photo",
+    "the_face",
+]
 
 MAX_BYTES = 1 << 26
 """Largest file that is opened as a photo: 64 MiB."""
@@ -56,12 +65,16 @@ def read_photo(path: Path) -> Array:
 
     Raises InputError as :func:`picture_from_bytes` does, and where the file cannot be read.
     """
+    return picture_from_bytes(photo_bytes(path), str(path))
+
+
+def photo_bytes(path: Path) -> bytes:
+    """Return the content of a photo's file, of one that is too large the beginning. Raises InputError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError("cannot be read", where=path, found=error.strerror, remedy="Give a photo.") from error
-    return picture_from_bytes(content, str(path))
 
 
 def picture_from_bytes(content: bytes, name: str) -> Array:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from facesearch_trt import photo
+from facesearch_trt.config import Options
 from facesearch_trt.errors import InputError
+from facesearch_trt.people.gallery import embed_photos
 from facesearch_trt.photo import picture_from_bytes, read_photo
+from facesearch_trt.wiring import Tools
 
 
 def coded(suffix: str, width: int = 30, height: int = 20) -> bytes:
@@ -74,3 +77,19 @@ def test_noise() -> None:
         content = heads[number % len(heads)] + rng.integers(0, 256, 200, np.uint8).tobytes()
         with pytest.raises(InputError):
             picture_from_bytes(content, "p")
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_gallery_has_the_same_limits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb, long = tmp_path / "bomb", tmp_path / "long"
+    bomb.write_bytes(BOMBS[name])
+    long.write_bytes(coded(".png") + bytes(2000))
+    monkeypatch.setattr(photo, "MAX_BYTES", 1000)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    with Tools(Options()) as tools:
+        found = list(embed_photos({"Ann": [bomb, long, tmp_path / "none"]}, tools))
+    assert [(one.vector, one.problem) for one in found] == [
+        (None, "is too large for a photo"),
+        (None, "is too large for a photo"),
+        (None, "cannot be read (No such file or directory)"),
+    ]

@@ -16,6 +16,7 @@ from ..models.catalogue import load_catalogue
 from ..models.entries import EmbedderEntry, FileSource, PypiSource
 from ..types import Array
 from .files import write_whole
+from .pairs import blocks_of_pairs
 
 __all__ = ["Calibration", "calibrate", "calibrate_pairs", "curve_picture", "far_bound", "write_thresholds"]
 
@@ -65,11 +66,14 @@ def calibrate(vectors: Array, people: Sequence[str], wanted_far: float) -> Calib
     names = sorted(set(people))
     if len(names) < _LEAST_PEOPLE:
         raise InputError("too few people to calibrate", asked=f"{_LEAST_PEOPLE} or more", found=len(names))
-    label = np.array([names.index(name) for name in people])
-    one, other = np.triu_indices(len(label), 1)
-    cosines = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float32)
-    is_same = label[one] == label[other]
-    same, strangers = cosines[is_same], cosines[~is_same]
+    place = {name: number for number, name in enumerate(names)}
+    label = np.array([place[name] for name in people])
+    found: tuple[list[Array], list[Array]] = ([], [])
+    for rows, columns, cosines, counts in blocks_of_pairs(vectors):
+        is_same = label[rows] == label[columns]
+        found[0].append(cosines[counts & is_same])
+        found[1].append(cosines[counts & ~is_same])
+    same, strangers = (np.concatenate(parts) for parts in found)
     if not len(same):
         raise InputError("nobody has two photos", asked="two photos of a person, better five", found="one each")
     return calibrate_pairs(same, strangers, wanted_far, people=len(names), photos=len(label))

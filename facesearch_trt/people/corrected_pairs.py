@@ -13,6 +13,7 @@ from ..types import Array
 from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, load_decisions
 from .files import State, merged_into, read_state
+from .pairs import blocks_of_pairs
 
 __all__ = ["CorrectedPairs", "corrected_pairs"]
 
@@ -61,17 +62,14 @@ def corrected_pairs(root: Path) -> CorrectedPairs:
     rows = np.flatnonzero((labels >= 0) & trusted)
     label, clip = labels[rows], _clip_of_row(state)[rows]
     vectors = np.concatenate([one.vectors for one in state.clips])[rows] if len(rows) else np.zeros((0, 1), np.float32)
-    one, other = np.triu_indices(len(rows), 1)
-    # Faces of one clip were put together by their tracks and their light, which says nothing of two clips.
-    is_same = (label[one] == label[other]) & (clip[one] != clip[other])
-    apart = _apart(state, decisions, into, labels)
-    is_other = np.array(
-        [(min(pair), max(pair)) in apart for pair in zip(label[one].tolist(), label[other].tolist(), strict=True)], bool
-    )
-    cosines = np.einsum("ij,ij->i", vectors[one], vectors[other]).astype(np.float32)
-    return CorrectedPairs(
-        state.model, len(np.unique(label)), len(rows), cosines[is_same], cosines[is_other.reshape(-1)]
-    )
+    people, place = np.unique(label, return_inverse=True)
+    apart = _apart(state, decisions, into, labels, people)
+    same, strangers = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    for one, other, cosines, counts in blocks_of_pairs(vectors):
+        # Faces of one clip were put together by their tracks and their light, which says nothing of two clips.
+        same.append(cosines[counts & (label[one] == label[other]) & (clip[one] != clip[other])])
+        strangers.append(cosines[counts & apart[place[one], place[other]]])
+    return CorrectedPairs(state.model, len(people), len(rows), np.concatenate(same), np.concatenate(strangers))
 
 
 def _labels(state: State, decisions: Decisions, into: dict[int, int]) -> Array:
@@ -91,18 +89,24 @@ def _clip_of_row(state: State) -> Array:
     return np.repeat(np.arange(len(state.clips)), [len(clip.face_ids) for clip in state.clips])
 
 
-def _apart(state: State, decisions: Decisions, into: dict[int, int], labels: Array) -> set[tuple[int, int]]:
-    """Return the pairs of labels, the smaller first, that are two people."""
-    named = sorted({label for label in labels.tolist() if label in {followed(p, into) for p in decisions.names}})
-    pairs = {(one, other) for place, one in enumerate(named) for other in named[place + 1 :]}
+def _apart(state: State, decisions: Decisions, into: dict[int, int], labels: Array, people: Array) -> Array:
+    """Return which of some labels, int64 [P] rising, are two people: bool [P, P]."""
+    named = np.isin(people, [followed(person, into) for person in decisions.names])
+    apart = named[:, None] & named[None]
     of_person = dict(zip(state.person_ids.tolist(), labels.tolist(), strict=True))
+    place = {label: number for number, label in enumerate(people.tolist())}
+
+    def two(one: int, other: int) -> None:
+        if one in place and other in place:
+            apart[place[one], place[other]] = apart[place[other], place[one]] = True
+
     for split in decisions.split:
         if split.into is not None:
-            here, there = (of_person.get(followed(person, into), -1) for person in (split.person, split.into))
-            pairs.add((min(here, there), max(here, there)))
+            two(*(of_person.get(followed(person, into), -1) for person in (split.person, split.into)))
     start = 0
     for clip in state.clips:
         for one, other in labels[start + clip.conflicts].tolist() if len(clip.conflicts) else []:
-            pairs.add((min(one, other), max(one, other)))
+            two(one, other)
         start += len(clip.face_ids)
-    return {(one, other) for one, other in pairs if one >= 0 and one != other}
+    np.fill_diagonal(apart, val=False)
+    return apart

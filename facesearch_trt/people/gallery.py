@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IdentityError, InputError
-from ..faces.detect import with_chips
-from ..graph.images import decode_image
 from ..graph.inputs import images_of
 from ..identity.scale import unit
+from ..photo import faces_of_photo, photo_bytes, picture_from_bytes
 from ..store.npz import opened_npz
 from ..types import Array
 from ..wiring import Tools
@@ -135,9 +134,9 @@ def embed_photos(people: dict[str, list[Path]], tools: Tools, cache: Path | None
     for person, paths in people.items():
         for path in paths:
             try:
-                content = path.read_bytes()
-            except OSError as error:
-                yield Photo(path, person, None, f"cannot be read ({error.strerror})")
+                content = photo_bytes(path)
+            except InputError as error:
+                yield Photo(path, person, None, f"{error.what} ({error.found})")
                 continue
             key = hashlib.sha256(content).hexdigest()
             if key not in known:
@@ -153,21 +152,12 @@ def embed_photos(people: dict[str, list[Path]], tools: Tools, cache: Path | None
 
 
 def _face_of(content: bytes, tools: Tools) -> tuple[Array | None, str]:
-    import cv2
-
-    image = decode_image(content)
-    if isinstance(image, str):
-        return None, f"is not a picture that can be read ({image})"
-    detector = tools.detector
-    (faces,) = detector.detect([image])
-    if not len(faces):
-        # A face that fills the picture is found where there is something around it.
-        border = max(image.shape[:2]) // 2
-        image = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-        (faces,) = detector.detect([image])
+    try:
+        faces = faces_of_photo(picture_from_bytes(content, ""), tools)
+    except InputError as error:
+        return None, error.what
     if len(faces) != 1:
         return None, "shows no face" if not len(faces) else f"shows {len(faces)} faces"
-    faces = with_chips(faces, image, tools.aligner)
     assert faces.chips is not None
     size_px = float(np.sqrt(np.prod(faces.boxes[0, 2:] - faces.boxes[0, :2])))
     if size_px < _SMALL_PX:

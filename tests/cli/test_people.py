@@ -218,7 +218,7 @@ def test_a_gallery_photo_that_does_not_show_one_face(
     assert main(["people", str(root), "--gallery", str(photos)]) == 2
     line = error(capsys)
     assert str(path) in line
-    assert {"none": "no face", "two": "2 faces", "broken": "not a picture"}[what] in line
+    assert {"none": "no face", "two": "2 faces", "broken": "not a JPEG"}[what] in line
 
 
 def test_the_whole_job_names_people_from_photos(
