@@ -185,8 +185,9 @@ class Options:
         None,
         "Least cosine similarity of two tracks of one person; null for the embedder's calibrated value in the catalogue.",
         section="identity",
-        low=-1,
-        high=1,
+        # Between these and the ends there is room for a safe side and for strangers; see identity.scale.
+        low=-0.999,
+        high=0.999,
     )
 
     report: bool = _option(

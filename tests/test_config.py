@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from facesearch_trt.cli.flags import add_option_flags, options_from
+from facesearch_trt.cli.main import main
 from facesearch_trt.config import CONFIGS, Options, load_options, options_as_dict, options_with, render_yaml
 from facesearch_trt.errors import OptionError
+from facesearch_trt.identity.scale import SimilarityScale
+from facesearch_trt.wiring import Tools
 
 
 def test_the_yaml_file_is_the_table() -> None:
@@ -68,3 +71,19 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
         parser.parse_args(["--config", str(path), "--every", "2", "--no-force", "--min-face-px", "20"])
     )
     assert (options.every, options.nms_iou, options.min_face_px, options.force) == (2, 0.5, 20.0, False)
+
+
+@pytest.mark.parametrize("threshold", ["1", "-1"])
+def test_a_similarity_that_no_two_or_all_faces_have_is_wrong_use(
+    threshold: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--input_directory", str(tmp_path), f"--similarity-threshold={threshold}"]) == 2
+    assert "'similarity_threshold' is out of range" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", [-0.999, -0.5, 0.0, 0.5, 0.999])
+def test_every_similarity_that_may_be_asked_for_makes_a_scale(threshold: float) -> None:
+    for embedder in ("dlib-resnet", "sface"):
+        changes = {"similarity_threshold": threshold, "embedder": embedder}
+        with Tools(options_with(Options(), changes, where="test")) as tools:
+            assert SimilarityScale.of(*tools.similarities).same == threshold

@@ -70,7 +70,7 @@ def similarity_needed(groups: int, similarity: float, similarity_strict: float) 
     deviation = (scale.same - scale.strangers) / _PHOTO_DEVIATIONS
     tail = min(_FALSE_PER_GROUP / max(groups, 1), 0.5)
     grown = scale.strangers + deviation * NormalDist().inv_cdf(1 - tail)
-    most = max(similarity_strict, _cosine(scale, _MOST))
+    most = max(similarity_strict, scale.cosine(_MOST))
     return min(max(similarity_strict, grown), most)
 
 
@@ -136,7 +136,7 @@ def _own_needs(appearances: Appearances, scale: SimilarityScale, among: Array) -
         need = np.where(scale(likeness) > _GHOST, -1, likeness + _STRANGER_MARGIN * (scale.same - scale.strangers))
         np.maximum.at(needs, one, need.astype(np.float32))
         np.maximum.at(needs, other, need.astype(np.float32))
-    return np.minimum(needs, np.float32(_cosine(scale, _MOST)))
+    return np.minimum(needs, np.float32(scale.cosine(_MOST)))
 
 
 def _cohort_needs(appearances: Appearances, scale: SimilarityScale) -> Array:
@@ -146,7 +146,7 @@ def _cohort_needs(appearances: Appearances, scale: SimilarityScale) -> Array:
     solid = appearances.trusted & (appearances.weights >= _SOLID)
     likeness = strangers_likeness(appearances.vectors, appearances.clips, solid, _COHORT_SHARE)
     needs = np.where(likeness > -1, likeness + _COHORT_MARGIN * (scale.same - scale.strangers), -1)
-    return np.minimum(needs, _cosine(scale, _MOST)).astype(np.float32)
+    return np.minimum(needs, scale.cosine(_MOST)).astype(np.float32)
 
 
 def _attach(
@@ -155,7 +155,7 @@ def _attach(
     """Give each row without a person one, in place."""
     groups, poor = int(people.max(initial=-1)) + 1, np.flatnonzero(people < 0)
     if groups and len(poor):
-        least = max(_cosine(scale, _ATTACH), similarity_needed(groups, similarity, similarity_strict))
+        least = max(scale.cosine(_ATTACH), similarity_needed(groups, similarity, similarity_strict))
         margin = _MARGIN * (scale.same - scale.strangers)
         means = group_means(appearances, people, groups)
         one, other, value = similar_pairs(np.concatenate([means, appearances.vectors[poor]]), least - margin, probes=8)
@@ -190,7 +190,7 @@ def _link_poor(appearances: Appearances, people: Array, scale: SimilarityScale, 
         appearances.vectors,
         np.sqrt(appearances.weights[rows]),
         pairs[(pairs >= 0).all(axis=1)],
-        lambda _: max(least, _cosine(scale, _POOR)),
+        lambda _: max(least, scale.cosine(_POOR)),
         own_needs=_own_needs(appearances, scale, everybody)[rows],
         rows=rows,
     )
@@ -217,7 +217,3 @@ def _enemies(conflicts: Array, of: Array) -> dict[int, list[int]]:
         found.setdefault(one, []).append(other)
         found.setdefault(other, []).append(one)
     return found
-
-
-def _cosine(scale: SimilarityScale, evidence: float) -> float:
-    return scale.strangers + evidence * (scale.same - scale.strangers)

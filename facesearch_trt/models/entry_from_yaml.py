@@ -171,12 +171,15 @@ def entry_from_yaml(name: object, value: object, declared_in: Path) -> ModelEntr
         template=cast(Any, fields.choice("template", ("arcface", "dlib"))),
         chip_size=fields.whole("chip_size", 16, 1024),
         dimension=fields.whole("dimension", 1, 65536),
-        similarity=fields.number("similarity", -1, 1),
+        similarity=fields.number("similarity", -0.999, 0.999),
         similarity_strict=fields.number("similarity_strict", -1, 1),
     )
-    if entry.similarity_strict < entry.similarity:
+    # What identity.scale makes of them has to be a scale; the option that replaces them has the same range.
+    if entry.similarity_strict <= entry.similarity:
         raise Mistake(
-            "similarity_strict lies below similarity", entry.similarity_strict, f"at least {entry.similarity:g}"
+            "similarity_strict does not lie above similarity",
+            entry.similarity_strict,
+            f"more than {entry.similarity:g}",
         )
     return entry
 

@@ -183,10 +183,19 @@ def test_missing_and_binary_file(tmp_path: Path) -> None:
         load_catalogue(tmp_path / "binary.yaml")
 
 
-def test_strict_threshold_below_everyday_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("similarity", "strict", "said"),
+    [
+        (0.4, 0.3, "similarity_strict does not lie above"),
+        (0.4, 0.4, "similarity_strict does not lie above"),
+        (1, 1, "'similarity' in the embedder is not possible"),
+        (-1, 0.4, "'similarity' in the embedder is not possible"),
+    ],
+)
+def test_thresholds_that_make_no_scale_are_refused(tmp_path: Path, similarity: float, strict: float, said: str) -> None:
     entry = yaml.safe_load((CONFIGS / "models.yaml").read_text(encoding="utf-8"))["models"]["sface"]
-    entry["similarity_strict"] = 0.3
-    with pytest.raises(OptionError, match="similarity_strict lies below"):
+    entry |= {"similarity": similarity, "similarity_strict": strict}
+    with pytest.raises(OptionError, match=said):
         load_catalogue(written(tmp_path, yaml.safe_dump({"models": {"sface": entry}})))
 
 
