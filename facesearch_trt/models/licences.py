@@ -10,7 +10,7 @@ import yaml
 
 from ..errors import LicenceError
 from .entries import Licence, ModelEntry
-from .files import locked
+from .files import locked, writing
 from .places import home_directory
 
 __all__ = ["accept_licence", "accepted_licences", "require_accepted"]
@@ -51,8 +51,9 @@ def accept_licence(licence: Licence, *, home: Path | None = None) -> None:
         accepted[licence.name] = datetime.date.today().isoformat()
         path = _record(home)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(yaml.safe_dump(accepted), encoding="utf-8")
-        partial.replace(path)
+        with writing(path):
+            partial.write_text(yaml.safe_dump(accepted), encoding="utf-8")
+            partial.replace(path)
 
 
 def require_accepted(entry: ModelEntry, home: Path) -> None:

