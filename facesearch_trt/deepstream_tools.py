@@ -21,7 +21,7 @@ from .graph.deepstream import DeepStreamGraph
 from .graph.deepstream_bindings import choose_bindings
 from .graph.deepstream_clip import ClipGraph
 from .graph.deepstream_faces import FaceFinder, ReadFaces
-from .graph.deepstream_lane import LaneSettings
+from .graph.deepstream_pipeline import LaneSettings
 from .graph.elements import is_jetson
 from .graph.nvinfer_config import DetectorEngine
 from .graph.probe import PydsReader
@@ -140,7 +140,6 @@ def deepstream_graph(
         stall_timeout_s=options.stall_timeout_s,
         gpu_id=_GPU,
         jetson=jetson,
-        unified=False,
         live=live,
     )
     with ExitStack() as stack:

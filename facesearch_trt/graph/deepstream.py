@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from ..errors import BackendError
 from .deepstream_clip import ClipGraph, OpenedClip, Way, check_elements
 from .deepstream_faces import FaceFinder
-from .deepstream_lane import Lane, LaneSettings
+from .deepstream_lane import Lane
+from .deepstream_pipeline import LaneSettings
 from .deepstream_source import SourceSettings, source_element
 from .feed import ClipFeed
 from .probe import MetaReader
@@ -83,8 +84,8 @@ class DeepStreamGraph(ClipGraph):
             lane.stop()
 
     def _lane(self, size: tuple[int, int]) -> Lane:
-        """Return the running pipeline for a picture size; started where there is none, for which idle ones of other
-        sizes may be stopped.
+        """Return the running pipeline for a picture size, where a clip is expected now; started where there is none, for
+        which idle ones of other sizes may be stopped.
         """
         with self._lock:
             if self._closed:
@@ -99,6 +100,8 @@ class DeepStreamGraph(ClipGraph):
                 engines = () if self.finder is None else self.finder.engines_for(*size)
                 lane = self._lanes[size] = Lane(size, engines, self.settings, self._reader)
                 log.info("DeepStream: pipeline for %dx%d, batch %d", *size, self.settings.batch)
+            # While the lock is held, or another clip could stop it to make room before this one is in.
+            lane.expect()
             return lane
 
     def _make_room(self) -> None:

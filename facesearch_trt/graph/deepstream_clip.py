@@ -20,7 +20,7 @@ from ..types import Clip, Frame
 from .camera import camera_error, without_password
 from .containers import Layout, checked_layout
 from .deepstream_faces import FaceFinder, frame_of
-from .deepstream_lane import LaneSettings
+from .deepstream_pipeline import LaneSettings
 from .elements import has_element
 from .feed import ClipFeed, Raw
 from .nvinfer_config import DetectorEngine

@@ -1,8 +1,6 @@
-"""One running DeepStream pipeline: all clips of one picture size, mixed into batches and looked at by the detector.
+"""One running DeepStream pipeline, :mod:`.deepstream_pipeline`, and what goes on in it: clips enter and leave while it runs.
 
-``source bins → nvstreammux → nvvideoconvert → RGBA → nvinfer (one per look) → fakesink``, with a probe before the
-sink. The mux has the size of the clips' own pictures, so nothing is scaled before the detector and the
-pictures that come out are those of the decoder. Clips enter and leave while it runs.
+What it decodes and detects arrives at a probe, which hands it to the clips' feeds; a watchdog looks after all of them.
 """
 
 from __future__ import annotations
@@ -11,19 +9,18 @@ import logging
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, DecodeError, StallError
+from .deepstream_pipeline import LaneSettings, build
 from .deepstream_source import SourceBin, SourceSettings
-from .elements import element, link
 from .feed import ClipFeed, Raw
 from .gst import bounded, gstreamer, words_of
-from .nvinfer_config import DetectorEngine, check_outputs, graph_error, write_config
+from .nvinfer_config import DetectorEngine, check_outputs, graph_error
 from .probe import MetaReader
 
-__all__ = ["Lane", "LaneSettings", "mux_properties"]
+__all__ = ["Lane"]
 
 log = logging.getLogger(__name__)
 
@@ -33,52 +30,6 @@ _DRAIN_S = 5.0
 """How long after a decoder's end its last frames may take through the graph, from one to the next."""
 _STOP_S = 10.0
 """How long a part of the graph may take to stop before it is left behind."""
-
-MEMORY_UNIFIED = 3
-"""NVBUF_MEM_CUDA_UNIFIED: read by GPU and CPU."""
-MEMORY_DEFAULT = 0
-"""NVBUF_MEM_DEFAULT: device memory, on a Jetson a surface that can be mapped."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneSettings:
-    """What all lanes of a graph share."""
-
-    batch: int
-    """Frames per batch, as many as clips run at once."""
-    push_timeout_us: int
-    """A batch that is not full is pushed after so many microseconds."""
-    stall_timeout_s: float
-    gpu_id: int
-    jetson: bool
-    unified: bool
-    """Surfaces lie in memory that the CPU can read too."""
-    live: bool
-    """The sources are cameras: a batch holds one frame of each and does not wait for the slow."""
-
-    @property
-    def memory(self) -> int:
-        """What the surfaces lie in, a value of nvbuf-memory-type."""
-        return MEMORY_UNIFIED if self.unified and not self.jetson else MEMORY_DEFAULT
-
-
-def mux_properties(size: tuple[int, int], settings: LaneSettings, *, drop_end: bool) -> dict[str, object]:
-    """Return the properties of nvstreammux for pictures of ``size`` (width, height)."""
-    return {
-        "width": size[0],
-        "height": size[1],
-        "batch-size": settings.batch,
-        "batched-push-timeout": settings.push_timeout_us,
-        "live-source": settings.live,
-        # Only a clip that changes its size on the way is scaled at all, and then keeps its aspect ratio.
-        "enable-padding": True,
-        # Time stamps stay the clip's own.
-        "attach-sys-ts": False,
-        # Where clips come and go, that all which are in have ended is not the end.
-        "drop-pipeline-eos": drop_end,
-        "gpu-id": settings.gpu_id,
-        "nvbuf-memory-type": settings.memory,
-    }
 
 
 class Lane:
@@ -106,6 +57,7 @@ class Lane:
         self._feeds: dict[int, ClipFeed] = {}
         self._sources: dict[int, SourceBin] = {}
         self._free: list[int] = []
+        self._expected = 0
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._directory = tempfile.TemporaryDirectory(prefix="facesearch-nvinfer-")
@@ -113,7 +65,8 @@ class Lane:
         self._pipeline = gstreamer().Pipeline.new(f"deepstream-{size[0]}x{size[1]}")
         self._probe: tuple[Any, int] | None = None
         try:
-            self._build()
+            self._mux, probed = build(self._pipeline, size, self.engines, settings, Path(self._directory.name))
+            self._probe = probed, probed.add_probe(gstreamer().PadProbeType.BUFFER, self._arrived)
             self._start()
         except BaseException:
             self._teardown()
@@ -122,13 +75,19 @@ class Lane:
 
     # What a clip's consumer does.
 
+    def expect(self) -> None:
+        """Keep a place for a clip that is about to enter: until then the lane is not idle."""
+        with self._lock:
+            self._expected += 1
+
     def add(self, feed: ClipFeed, source: SourceSettings) -> SourceBin:
-        """Let a clip enter and return its part of the graph, which the lane stops and closes.
+        """Let an expected clip enter and return its part of the graph, which the lane stops and closes.
 
         Raises what the lane failed with, BackendError where an element is missing.
         """
         gst = gstreamer()
         with self._lock:
+            self._expected -= 1
             if self._failure is not None:
                 raise self._failure
             index = self._free.pop(0) if self._free else len(self._feeds)
@@ -146,9 +105,9 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no clip is in it."""
+        """Whether no clip is in it or about to enter."""
         with self._lock:
-            return not self._feeds
+            return not self._feeds and not self._expected
 
     @property
     def has_failed(self) -> bool:
@@ -161,30 +120,6 @@ class Lane:
         if self._watchdog.is_alive() and threading.current_thread() is not self._watchdog:
             self._watchdog.join()
         self._teardown()
-
-    # Building.
-
-    def _build(self) -> None:
-        gst, settings = gstreamer(), self._settings
-        self._mux = element("nvstreammux", "mux", mux_properties(self.size, settings, drop_end=True))
-        memory = {"gpu-id": settings.gpu_id, "nvbuf-memory-type": settings.memory}
-        convert = element("nvvideoconvert", "rgba", memory)
-        only = element("capsfilter", "only-rgba", {"caps": "video/x-raw(memory:NVMM), format=RGBA"})
-        directory = Path(self._directory.name)
-        infers = []
-        for number, engine in self.engines.items():
-            config = write_config(
-                engine, unique_id=number, batch=settings.batch, gpu_id=settings.gpu_id, directory=directory
-            )
-            infers.append(element("nvinfer", f"detector-{number}", {"config-file-path": config}))
-        sink = element("fakesink", "sink", {"sync": False, "async": False, "qos": False, "enable-last-sample": False})
-        parts = [self._mux, convert, only, *infers, sink]
-        last = parts[-2]
-        for part in parts:
-            self._pipeline.add(part)
-        link(parts)
-        probed = last.get_static_pad("src")
-        self._probe = probed, probed.add_probe(gst.PadProbeType.BUFFER, self._arrived)
 
     def _start(self) -> None:
         gst = gstreamer()

@@ -86,7 +86,7 @@ class PydsReader:
     Parameters
     ----------
     jetson: surfaces have to be mapped and unmapped, and have no device pointer.
-    download: copies device memory; None where the CPU can read the surfaces: on a Jetson, or in unified memory.
+    download: copies device memory; None on a Jetson, where the CPU can read the surfaces.
     """
 
     def __init__(self, *, jetson: bool, download: Download | None) -> None:

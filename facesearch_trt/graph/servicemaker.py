@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import BackendError
 from .deepstream_clip import ClipGraph, OpenedClip, Way, check_elements
 from .deepstream_faces import FaceFinder
-from .deepstream_lane import LaneSettings
+from .deepstream_pipeline import LaneSettings
 from .feed import ClipFeed
 from .probe import Download
 from .servicemaker_clip import ClipPipeline

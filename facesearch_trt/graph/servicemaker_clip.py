@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import BackendError, DecodeError, EngineError, FaceSearchError
 from .deepstream_clip import OpenedClip
-from .deepstream_lane import LaneSettings, mux_properties
+from .deepstream_pipeline import MEMORY, LaneSettings, mux_properties
 from .deepstream_source import DECODED, FLIP
 from .feed import ClipFeed, Raw
 from .gst import bounded
@@ -130,7 +130,7 @@ class ClipPipeline:
     def _built(self) -> Any:
         settings, facts = self._settings, self._clip.facts
         gpu = {} if settings.jetson else {"gpu-id": settings.gpu_id}
-        memory = {"gpu-id": settings.gpu_id, "nvbuf-memory-type": settings.memory}
+        memory = {"gpu-id": settings.gpu_id, "nvbuf-memory-type": MEMORY}
         pipeline = self._module.Pipeline("facesearch")
         # TCP: a lost packet would tear the picture.
         camera = {} if self._clip.path is not None else {"latency": self._clip.latency_ms, "select-rtp-protocol": 4}

@@ -22,7 +22,7 @@ from facesearch_trt.graph.deepstream import DeepStreamGraph
 from facesearch_trt.graph.deepstream_bindings import choose_bindings
 from facesearch_trt.graph.deepstream_clip import ClipGraph
 from facesearch_trt.graph.deepstream_faces import CutFaces, EnginesFor, FaceFinder, ReadFaces
-from facesearch_trt.graph.deepstream_lane import LaneSettings
+from facesearch_trt.graph.deepstream_pipeline import LaneSettings
 from facesearch_trt.graph.nvinfer_config import DetectorEngine
 from facesearch_trt.graph.placement import Look
 from facesearch_trt.graph.probe import PydsReader
@@ -32,6 +32,7 @@ from facesearch_trt.identity.builder import IdentityBuilder
 from facesearch_trt.identity.deep_sort import load_tracker_settings
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
 from facesearch_trt.types import Array, Clip, DetectorSpec, EmbedderSpec, FaceBatch, Frame
+from tests.doubles.deepstream import bindings
 from tests.doubles.deepstream.infer import write_engine
 
 ALIGNER = Aligner("arcface", 112)
@@ -85,6 +86,12 @@ def face_ids(frames: Sequence[Frame], embedder: Embedder) -> Array:
     return builder.finish().face_ids
 
 
+def copied(pointer: int, count: int) -> Array:
+    """Copy the double's device memory."""
+    content: Array = bindings.bytes_at(pointer, count).copy()
+    return content
+
+
 @dataclass
 class Tuning:
     """What tests change of a graph."""
@@ -93,8 +100,7 @@ class Tuning:
     at_once: int = 3
     engine_batch: int = 8
     jetson: bool = False
-    unified: bool = True
-    download: Callable[[int, int], Any] | None = None
+    download: Callable[[int, int], Any] | None = copied
     stall_timeout_s: float = 20.0
     ahead: int = 8
     every: int = 1
@@ -113,7 +119,6 @@ def graph_of(
         stall_timeout_s=tuning.stall_timeout_s,
         gpu_id=0,
         jetson=tuning.jetson,
-        unified=tuning.unified,
         live=False,
     )
     finder = FaceFinder(engines_for, read_faces, cut_faces, tuning.every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from facesearch_trt.errors import DecodeError, EngineError, StallError
 from facesearch_trt.graph import deepstream as graph_module
 from facesearch_trt.graph.deepstream_bindings import choose_bindings
+from facesearch_trt.graph.deepstream_lane import Lane
 from facesearch_trt.graph.servicemaker_clip import ClipPipeline
 from facesearch_trt.types import Array, Clip, Frame
 from tests.doubles import deepstream
@@ -43,6 +44,13 @@ class Numbers:
     def __call__(self, clip: Clip, frame: Frame) -> None:
         assert frame.image is not None and frame.image.shape == (frame.height, frame.width, 3)
         self.of.setdefault(clip.name, []).append(number_of(frame.image))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def whole(result: Result, count: int) -> bool:
@@ -121,6 +129,32 @@ def test_the_next_clip_enters_when_one_has_ended(double: deepstream.State, tmp_p
     assert most <= 2
     # Clips of one size share a pipeline, where the API can.
     assert len(tuning.lanes) == (1 if choose_bindings().name == "pyds" else 7)
+
+
+def test_a_pipeline_is_not_stopped_for_room_while_a_clip_is_on_its_way_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two threads can meet: between the one's choice of an idle pipeline and its entering, the other needs room."""
+    sizes = {"first": (128, 96), "second": (160, 120), "third": (192, 144), "again": (128, 96)}
+    clips = {name: clip(tmp_path / f"{name}.mp4", 5, size=size) for name, size in sizes.items()}
+    tuning = Tuning(batch=2, at_once=2)
+    add = Lane.add
+    with deepstream.installed(), Mean(tmp_path).graph(tuning) as graph:
+        assert isinstance(graph, graph_module.DeepStreamGraph)
+        for name in ("first", "second"):
+            assert whole(taken(graph, [clips[name]])[name], 5)
+        until(lambda: all(lane.is_idle for lane in graph._lanes.values()))
+
+        def late(lane: Lane, *args: Any) -> Any:
+            monkeypatch.setattr(Lane, "add", add)
+            assert whole(taken(graph, [clips["third"]])["third"], 5)
+            return add(lane, *args)
+
+        monkeypatch.setattr(Lane, "add", late)
+        assert whole(taken(graph, [clips["again"]])["again"], 5)
+        # The idle one had to go.
+        assert sorted(graph._lanes) == [sizes["again"], sizes["third"]]
+    assert tuning.lanes == [sizes["first"], sizes["second"], sizes["third"]]
 
 
 def test_a_slow_clip_does_not_hold_up_the_others(double: deepstream.State, tmp_path: Path) -> None:

@@ -356,15 +356,13 @@ class TestPlatforms:
             return bindings.bytes_at(pointer, count).copy()
 
         with deepstream.installed(apis=(api,)):
-            self.run(faces_clip, shared_models, tmp_path, Tuning(unified=False, download=download))
+            self.run(faces_clip, shared_models, tmp_path, Tuning(download=download))
         assert asked == [picture] * 10
 
     def test_tensors_on_the_device(self, faces_clip: Clip, shared_models: Path, tmp_path: Path) -> None:
         with deepstream.installed(apis=("pyservicemaker",)) as state:
             state.tensors_on_device = True
-            self.run(
-                faces_clip, shared_models, tmp_path, Tuning(download=lambda at, n: bindings.bytes_at(at, n).copy())
-            )
+            self.run(faces_clip, shared_models, tmp_path, Tuning())
 
     @pytest.mark.parametrize("api", APIS)
     def test_two_looks(self, faces_clip: Clip, shared_models: Path, tmp_path: Path, api: str) -> None:
@@ -378,7 +376,7 @@ class TestPlatforms:
     def test_memory_that_nobody_can_read_is_an_error_of_the_graph(self, tmp_path: Path, api: str, words: str) -> None:
         clip = clip_of(write_clip(tmp_path / "one.mp4", (numbered(n) for n in range(5))))
         with deepstream.installed(apis=(api,)) as state:
-            with Mean(tmp_path).graph(Tuning(unified=False)) as graph:
+            with Mean(tmp_path).graph(Tuning(download=None)) as graph:
                 result = taken(graph, [clip])["one"]
             assert words in str(result.error)
             state.violations.clear()
