@@ -68,7 +68,7 @@ def register(subparsers: Any) -> None:
     add("--optimization-level", type=int, default=3, choices=range(6), help="0 builds fastest, 5 runs fastest [3]")
     add("--list", action="store_true", help="list the engines that are there, and which fit this machine")
     add("--verify", action="store_true", help="then compare every backend with ONNX Runtime on a picture")
-    add_option_flags(parser, leave_out=frozenset(vars(Options())) - _KEPT)
+    add_option_flags(parser, only=_KEPT)
     parser.set_defaults(call=_build)
 
 

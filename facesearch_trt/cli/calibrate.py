@@ -16,24 +16,9 @@ from ..people.corrected_pairs import corrected_pairs
 from ..people.files import write_whole
 from ..people.gallery import Photo, embed_photos, photos_by_person
 from ..wiring import Tools
-from .flags import add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, options_from
 
 __all__ = ["register"]
-
-_FOREIGN = frozenset(
-    {
-        "every",
-        "frames",
-        "crops",
-        "report",
-        "png_compression",
-        "stall_timeout_s",
-        "graph",
-        "deepsort",
-        "similarity_threshold",
-        "force",
-    }
-)
 
 
 def register(subparsers: Any) -> None:
@@ -66,7 +51,7 @@ def register(subparsers: Any) -> None:
         help="where the curve is drawn [calibration.png]",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_option_flags(parser, leave_out=_FOREIGN)
+    add_option_flags(parser, only=PHOTO_OPTIONS)
     parser.set_defaults(call=_calibrate)
 
 

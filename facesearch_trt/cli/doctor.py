@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 from .. import __version__
-from ..config import Options
 from ..inference.verify import Agreement
 from ..types import Capability
 from .flags import add_option_flags, options_from
@@ -41,7 +40,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--networks", action="store_true", help="look at what runs the networks only, not at what reads clips"
     )
-    add_option_flags(parser, leave_out=frozenset(vars(Options())) - _KEPT)
+    add_option_flags(parser, only=_KEPT)
     parser.set_defaults(call=_doctor)
 
 

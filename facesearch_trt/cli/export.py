@@ -46,9 +46,19 @@ def register(subparsers: Any) -> None:
         help="write results as Parquet, JSON, CSV, subtitles or edit lists",
         description=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="facesearch export ROOT --format FORM [FORM ...] [options]",
     )
-    parser.add_argument("root", type=Path, metavar="ROOT", help="directory whose clips were processed")
-    parser.add_argument("--format", nargs="+", choices=_FORMATS, required=True, help="one or several forms")
+    root = parser.add_argument("root", type=Path, metavar="ROOT", help="directory whose clips were processed")
+    # Where it comes last, an option that takes several values has taken it: see _root_and_forms.
+    root.required = False
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="FORM",
+        help=f"one or several of: {', '.join(_FORMATS)}",
+    )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="where to write [subtitles: beside the videos; else: ROOT/exports]"
     )
@@ -56,12 +66,18 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--table", action="append", choices=list(TABLES), help="only this table; may be repeated")
     whom = parser.add_mutually_exclusive_group()
     whom.add_argument(
-        "--only", nargs="+", default=[], metavar="ID|NAME", help="with blurred: make only these people unrecognisable"
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID|NAME",
+        help="with blurred: make only these people unrecognisable",
     )
     whom.add_argument(
         "--except",
         dest="but",
         nargs="+",
+        action="extend",
         default=[],
         metavar="ID|NAME",
         help="with blurred: make all people unrecognisable but these",
@@ -71,7 +87,7 @@ def register(subparsers: Any) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    root: Path = args.root
+    root = args.root = _settled_root(args)
     if not root.is_dir():
         raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
     blur = _blur(args)
@@ -99,6 +115,23 @@ def _export(args: argparse.Namespace) -> int:
                 _write_lines(directory / f"{clip.name}.faces.{form}", _LINES[form](clip))
             print(f"{directory}: {len(clips)} files named CLIP.faces.{form}")
     return 0
+
+
+def _settled_root(args: argparse.Namespace) -> Path:
+    """Return ROOT, also where an option before it took it for one of its values, and check the forms."""
+    root: Path | None = args.root
+    if root is None:
+        people = args.only or args.but
+        if args.format[-1] not in _FORMATS and len(args.format) > 1:
+            root = Path(args.format.pop())
+        elif len(people) > 1:
+            root = Path(people.pop())
+        else:
+            raise OptionError("no ROOT", where="export", remedy="Use: facesearch export ROOT --format FORM [FORM ...]")
+    wrong = [form for form in args.format if form not in _FORMATS]
+    if wrong:
+        raise OptionError("no such form", where="--format", asked=", ".join(wrong), found=", ".join(_FORMATS))
+    return root
 
 
 def _srt(clip: ClipExport) -> Iterable[str]:

@@ -31,7 +31,14 @@ PHOTO_OPTIONS = frozenset(
 """Options that say something about finding and embedding the face of a photo."""
 
 
-def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[str] = frozenset()) -> None:
+_VALUES = {"models_file": "FILE", "deepsort": "FILE", "engines": "DIR", "stall_timeout_s": "S", "min_face_px": "PX"}
+_VALUES |= {"detector_size": "PX", "close_up_size": "PX"}
+"""What stands for an option's value in the help, where its type does not say it."""
+
+
+def add_option_flags(
+    parser: argparse.ArgumentParser, *, only: frozenset[str] | None = None, leave_out: frozenset[str] = frozenset()
+) -> None:
     """Add ``--config`` and a flag per option; a flag that is not given leaves the file's or the default's value."""
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML file with options; configs/default.yaml shows all of them"
@@ -42,21 +49,23 @@ def add_option_flags(parser: argparse.ArgumentParser, *, leave_out: frozenset[st
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in fields(Options):
-        if option.name in leave_out:
+        if option.name in leave_out or (only is not None and option.name not in only):
             continue
         section = option.metadata["section"]
         group = groups.setdefault(section, parser.add_argument_group(section))
         plain, _ = option_type(option)
         default = "null" if option.default is None else option.default
-        keywords: dict[str, Any] = {"dest": f"option_{option.name}", "default": None}
+        if plain is bool:
+            default = "yes" if option.default else "no"
+        help_text = f"{option.metadata['help']} [{default}]".replace("%", "%%")
+        keywords: dict[str, Any] = {"dest": f"option_{option.name}", "default": None, "help": help_text}
         if plain is bool:
             keywords["action"] = argparse.BooleanOptionalAction
-            keywords["help"] = option.metadata["help"]
         else:
             keywords["type"] = plain
             keywords["choices"] = option.metadata["choices"]
-            keywords["metavar"] = None if option.metadata["choices"] else option.name.rsplit("_", 1)[-1].upper()
-            keywords["help"] = f"{option.metadata['help']} [{default}]".replace("%", "%%")
+            if not option.metadata["choices"]:
+                keywords["metavar"] = _VALUES.get(option.name, {str: "NAME", int: "N", float: "X"}[plain])
         group.add_argument(flag_of(option.name), **keywords)
 
 

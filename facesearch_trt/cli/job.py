@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import OptionError, UsageError
 from ..running.sharing import parse_shard
 from .flags import add_option_flags, options_from, port
+from .text import sentence
 from .work import Work, work_through
 
 __all__ = ["register"]
@@ -51,7 +52,7 @@ _JOBS: dict[str, tuple[str, frozenset[str]]] = {
 def register(subparsers: Any) -> None:
     """Add the sub-commands."""
     for command, (help_text, foreign) in _JOBS.items():
-        parser = subparsers.add_parser(command, help=help_text, description=help_text.capitalize() + ".")
+        parser = subparsers.add_parser(command, help=help_text, description=sentence(help_text))
         parser.add_argument(
             "--input_directory",
             "--input-directory",

@@ -23,12 +23,13 @@ from ..wiring import Tools
 from .flags import add_option_flags, options_from
 from .people import people_line
 from .progress import outcome_line
+from .text import sentence
 
 __all__ = ["Grouping", "register"]
 
 _LOG = logging.getLogger(__name__)
 
-_FOREIGN = frozenset({"force", "report"})
+_FOREIGN = frozenset({"force", "report", "ray_cpus", "ray_gpu_share", "isolate", "clips_at_once"})
 _ROOM = 64
 """Frames of a camera that may wait, two seconds or so: what a clip's end takes."""
 
@@ -38,7 +39,7 @@ def register(subparsers: Any) -> None:
     help_text = (
         "record cameras (RTSP) as clips of a set length, each with all results, until stopped with Ctrl-C or SIGTERM"
     )
-    parser = subparsers.add_parser("live", help=help_text, description=help_text.capitalize() + ".")
+    parser = subparsers.add_parser("live", help=help_text, description=sentence(help_text))
     add = parser.add_argument
     add("--input_directory", "--input-directory", type=Path, required=True, metavar="ROOT", help="where the clips go")
     add(

@@ -7,37 +7,26 @@ import contextlib
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from .. import __version__
 from ..errors import FaceSearchError, UsageError
 from .logs import set_up_logging
-from .text import never_fail_to_print
+from .text import never_fail_to_print, sentence
 
 __all__ = ["main"]
 
-_COMMANDS = {
-    "run": "job",
-    "frames": "job",
-    "faces": "job",
-    "embeddings": "job",
-    "identity": "job",
-    "demo": "demo",
-    "models": "models",
-    "config": "config",
-    "build": "build",
-    "doctor": "doctor",
-    "live": "live",
-    "people": "people",
-    "calibrate": "calibrate",
-    "eval": "evaluate",
-    "index": "index",
-    "search": "search",
-    "export": "export",
-    "erase": "erase",
-    "report": "report",
-    "serve": "serve",
+_GROUPS = {
+    "to begin with": {"demo": "demo", "run": "job", "serve": "serve", "report": "report", "doctor": "doctor"},
+    "people": {"index": "index", "search": "search", "people": "people", "export": "export", "erase": "erase"},
+    "cameras": {"live": "live"},
+    "networks and options": {"build": "build", "models": "models", "config": "config"},
+    "step by step": {"frames": "job", "faces": "job", "embeddings": "job", "identity": "job"},
+    "how good it is": {"eval": "evaluate", "calibrate": "calibrate"},
 }
+_COMMANDS = {command: module for group in _GROUPS.values() for command, module in group.items()}
 """Sub-command → module of this package that offers ``register(subparsers)``. Modules are imported when they are needed, so that
 `facesearch config` does not wait for a runtime to load."""
 
@@ -47,16 +36,45 @@ _TELL = frozenset({"models", "config", "doctor", "people", "eval", "search"})
 _FINISHED, _FAILED, _WRONG_USE, _INTERRUPTED = 0, 1, 2, 130
 
 
+class _Commands:
+    """Takes sub-commands as ``add_subparsers`` does, and keeps what they say of themselves for a list in groups."""
+
+    def __init__(self, subparsers: Any) -> None:
+        self._subparsers = subparsers
+        self._said: dict[str, str] = {}
+
+    def add_parser(self, name: str, *, help: str, description: str | None = None, **keywords: Any) -> Any:
+        """Add a sub-command."""
+        self._said[name] = help
+        return self._subparsers.add_parser(name, description=description or sentence(help), **keywords)
+
+    def listed(self) -> str:
+        """Return the sub-commands in their groups."""
+        lines = []
+        for title, group in _GROUPS.items():
+            lines += ["", f"{title}:"]
+            for name in group:
+                lines += textwrap.wrap(
+                    self._said[name], 100, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14
+                )
+        return "\n".join([*lines, "", "facesearch COMMAND --help says more."]).lstrip()
+
+
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="facesearch",
         description="Find every face in a directory of videos, tell who is who, and search it by photo.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"facesearch {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = _Commands(
+        parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help="one of those below")
+    )
     modules = dict.fromkeys([_COMMANDS[wanted]] if wanted in _COMMANDS else _COMMANDS.values())
     for name in modules:
-        importlib.import_module(f".{name}", __package__).register(subparsers)
+        importlib.import_module(f".{name}", __package__).register(commands)
+    if wanted not in _COMMANDS:
+        parser.epilog = commands.listed()
     return parser
 
 

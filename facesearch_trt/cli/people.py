@@ -24,16 +24,13 @@ from ..people.files import read_names, read_people_table
 from ..people.gallery import enrol
 from ..people.update import PeopleSummary, update_people
 from ..wiring import Tools
-from .flags import add_option_flags, options_from
+from .flags import PHOTO_OPTIONS, add_option_flags, options_from
 from .text import safe
 
 __all__ = ["people_line", "register"]
 
 _ACTIONS = ("merge", "split", "name", "ignore", "notice", "undo")
-_FOREIGN = frozenset(
-    {"every", "frames", "crops", "report", "png_compression", "stall_timeout_s", "graph", "deepsort", "force"}
-)
-
+_OPTIONS = PHOTO_OPTIONS | {"similarity_threshold"}
 _HELP = """\
 facesearch people ROOT                               bring people.csv up to date and list everybody
 facesearch people merge ROOT ID ID [ID ...]          these are one person; the smallest id stays
@@ -63,7 +60,7 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--all", action="store_true", help="list ignored people too")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
-    add_option_flags(parser, leave_out=_FOREIGN)
+    add_option_flags(parser, only=_OPTIONS)
     parser.set_defaults(call=_people)
 
 

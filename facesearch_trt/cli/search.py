@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -81,8 +80,7 @@ def register(subparsers: Any) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument("--csv", action="store_true", help="print a table with a row for each appearance")
-    known = {field.name for field in dataclasses.fields(Options)}
-    add_option_flags(parser, leave_out=frozenset(known - PHOTO_OPTIONS))
+    add_option_flags(parser, only=PHOTO_OPTIONS)
     parser.set_defaults(call=_search)
 
 

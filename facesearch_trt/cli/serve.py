@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import hashlib
 import os
 import signal
@@ -48,8 +47,7 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="and this key")
-    known = {field.name for field in dataclasses.fields(Options)}
-    add_option_flags(parser, leave_out=frozenset(known - PHOTO_OPTIONS))
+    add_option_flags(parser, only=PHOTO_OPTIONS)
     parser.set_defaults(call=_serve)
 
 
