@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError
-from .exporting import ClipExport
+from .exporting import ClipExport, called
 from .graph.encode import write_timed_video
 from .store.schema import FACES_IDENTIFIED
 from .store.tables import read_rows
@@ -69,7 +69,8 @@ class TrackBoxes:
 def write_drawn_video(
     clip: ClipExport, source: Clip, path: Path, tools: Tools, *, blur: Blur | None = None, labels: bool = True
 ) -> int:
-    """Write a clip's video with boxes and names (``blur`` None), or with people made unrecognisable; return its frames.
+    """Write a clip's video with boxes and names of all who are not ignored (``blur`` None), or with people made
+    unrecognisable; return its frames.
 
     Raises InputError for a clip without a video, DecodeError, StoreError, BackendError where there is no encoder.
     """
@@ -186,7 +187,7 @@ def _tracks(clip: ClipExport, blur: Blur | None) -> list[TrackBoxes]:
     tracks = []
     for rows in found.values():
         face_id = rows[0][1]
-        if blur is not None and not blur.wanted(clip.who(face_id)[0]):
+        if clip.ignored(face_id) if blur is None else not blur.wanted(clip.who(face_id)[0]):
             continue
         frames = np.array([row[0] for row in rows], np.int64)
         tracks.append(TrackBoxes(face_id, frames, np.array([row[2] for row in rows], np.float32)))
@@ -195,9 +196,6 @@ def _tracks(clip: ClipExport, blur: Blur | None) -> list[TrackBoxes]:
 
 def _label(clip: ClipExport, face_id: int) -> str:
     person_id, name = clip.who(face_id)
-    if name:
-        # OpenCV's font knows no other letters.
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").strip()
-        if plain:
-            return plain if person_id is None else f"{plain} ({person_id})"
-    return f"person {person_id}" if person_id is not None else f"face {face_id}"
+    # OpenCV's font knows no other letters.
+    plain = unicodedata.normalize("NFKD", name or "").encode("ascii", "ignore").decode("ascii").strip()
+    return called(plain, person_id, face_id, number=True)

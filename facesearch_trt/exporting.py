@@ -18,7 +18,7 @@ from .store.clip import ClipStore
 from .store.schema import FACES_IDENTIFIED, FRAMES, QUALITY, SHOTS, Table
 from .store.tables import read_rows
 
-__all__ = ["TABLES", "ClipExport", "Export", "clips_to_export", "label_of", "track_row"]
+__all__ = ["TABLES", "ClipExport", "Export", "called", "clips_to_export", "track_row"]
 
 _WHO: dict[str, ColumnType] = {"person_id": "int64", "name": "str"}
 
@@ -47,7 +47,7 @@ class ClipExport:
     def tracks(self) -> list[Track]:
         """Return its tracks, but for those of people whom a user ignores. Raises StoreError, TableError."""
         found = load_tracks(self.store, best_faces=1, with_embeddings=False).tracks
-        return [track for track in found if not self._ignored(track.face_id)]
+        return [track for track in found if not self.ignored(track.face_id)]
 
     def matches(self) -> list[Match]:
         """Return its people and when they are on screen, in order of first appearance."""
@@ -57,7 +57,9 @@ class ClipExport:
     def on_screen(self) -> list[OnScreen]:
         """Return who is on screen when, under the names that a user knows."""
         return [
-            OnScreen(label_of(match), one.start_s, one.end_s) for match in self.matches() for one in match.appearances
+            OnScreen(called(match.name, match.person_id, match.face_id), one.start_s, one.end_s)
+            for match in self.matches()
+            for one in match.appearances
         ]
 
     def fps(self) -> float:
@@ -80,7 +82,8 @@ class ClipExport:
         person = self.people.get(self.name, {}).get(face_id)
         return (None, None) if person is None else (int(person.person_id), person.name)
 
-    def _ignored(self, face_id: int) -> bool:
+    def ignored(self, face_id: int) -> bool:
+        """Return whether a person of the clip is one whom a user ignores."""
         person = self.people.get(self.name, {}).get(face_id)
         return person is not None and person.ignored
 
@@ -133,9 +136,13 @@ def track_row(root: str, clip: str, track: Track, person_id: int | None, name: s
     }
 
 
-def label_of(match: Match) -> str:
-    """Return what a person is called on screen: the name, else the person's number, else the one in the clip."""
-    return match.name or (f"person {match.person_id}" if match.person_id is not None else f"face {match.face_id}")
+def called(name: str | None, person_id: int | str | None, face_id: int, *, number: bool = False) -> str:
+    """Return what a person is called: the name, with ``number`` the person's number too, else that number, else the one in the clip."""
+    if person_id is None:
+        return name or f"face {face_id}"
+    if not name:
+        return f"person {person_id}"
+    return f"{name} (person {person_id})" if number else name
 
 
 def _clips(clips: Sequence[ClipExport]) -> Iterator[Sequence[Any]]:

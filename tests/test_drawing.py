@@ -102,6 +102,20 @@ def test_annotated(root: Path, exported: Callable[..., dict]) -> None:
         assert 200 < changed.sum() < 8000, number
 
 
+def test_who_is_ignored_is_not_annotated(root: Path, exported: Callable[..., dict]) -> None:
+    plain = pictures(root / "demo.mp4")
+    assert main(["people", "ignore", str(root), "0", "1", "2"]) == 0
+    try:
+        drawn = exported("annotated")
+        blurred = shares(root, exported("blurred"))
+    finally:
+        assert main(["people", "notice", str(root), "0", "1", "2"]) == 0
+    for number in SAMPLE:
+        changed = np.abs(drawn[number][0].astype(int) - plain[number][0]).max(axis=2) > 60
+        assert changed.sum() < 20, number
+    assert max(share for person in blurred.values() for share in person) < 0.5, "nobody is shown for that"
+
+
 def test_wrong_use(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(root), "--format", "annotated", "--only", "1"]) == 2
     assert main(["export", str(root), "--format", "blurred", "--only", "77"]) == 2

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ..exporting import called
 from ..people.clips import OUTPUT_SUFFIX
 from ..search.confidence import Odds
 from ..search.index import Answer, Found, Index
@@ -146,7 +147,7 @@ def print_companions(found: Sequence[Companion], form: Form) -> int:
         print("nobody")
     else:
         for one in found:
-            who = _label(one.person_id, one.name, one.face_id)
+            who = called(one.name, one.person_id, one.face_id, number=True)
             where = f" in {safe(one.clip)}" if one.person_id is None else ""
             print(f"{safe(who)}{where}: {one.seconds:.1f} s in {len({at.clip for at in one.moments})} clips")
             for at in one.moments:
@@ -155,8 +156,8 @@ def print_companions(found: Sequence[Companion], form: Form) -> int:
 
 
 def label_of(match: Match) -> str:
-    """Return what a person is called: by name, else by person_id, else by the face_id in the clip."""
-    return _label(match.person_id, match.name, match.face_id)
+    """Return what a person is called, with the number that commands take."""
+    return called(match.name, match.person_id, match.face_id, number=True)
 
 
 def csv_rows(match: Match, sources: Sources, odds: Odds | None) -> Iterator[tuple[Any, ...]]:
@@ -227,14 +228,6 @@ def _print_appearances(match: Match, sources: Sources) -> None:
 
 def _chip(match: Match, one: Appearance) -> str | None:
     return str(Path(match.root) / f"{match.clip}{OUTPUT_SUFFIX}" / one.picture.chip) if one.picture.chip else None
-
-
-def _label(person_id: str | None, name: str | None, face_id: int) -> str:
-    if name:
-        return name if person_id is None else f"{name} (person {person_id})"
-    if person_id is not None:
-        return f"person {person_id}"
-    return f"face_id {face_id}"
 
 
 def _found(one: Found, sources: Sources) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..exporting import called
 from ..search.matches import Appearance, Match
 from ..store.record import RunRecord
 from ..types import Clip
@@ -91,9 +92,7 @@ class PersonView:
     @property
     def label(self) -> str:
         """What the person is called."""
-        if self.name:
-            return self.name
-        return f"Person {self.person_id}" if self.person_id is not None else f"Face {self.seen[0].match.face_id}"
+        return self.name or called(None, self.person_id, self.seen[0].match.face_id).capitalize()
 
     @cached_property
     def seconds(self) -> float:
