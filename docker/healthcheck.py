@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -24,10 +25,19 @@ def port_of(command: Sequence[str]) -> int | None:
     return PORT
 
 
-def answers(port: int) -> bool:
+def speaks_tls(command: Sequence[str]) -> bool:
+    """Return whether a command line makes the web app speak TLS."""
+    return any(word.partition("=")[0] == "--tls-certificate" for word in command)
+
+
+def answers(port: int, *, tls: bool = False) -> bool:
     """Return whether a web server answers here; that it wants a token is an answer."""
+    scheme, context = ("https", ssl.create_default_context()) if tls else ("http", None)
+    if context is not None:
+        # It is this container's own, and made for another name.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=4):
+        with urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/", timeout=4, context=context):
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500
@@ -37,8 +47,9 @@ def answers(port: int) -> bool:
 
 def main() -> int:
     """Return 0 for a container that is well, 1 for another."""
-    port = port_of(Path("/proc/1/cmdline").read_text(encoding="utf-8").split("\0"))
-    return 0 if port is None or answers(port) else 1
+    command = Path("/proc/1/cmdline").read_text(encoding="utf-8").split("\0")
+    port = port_of(command)
+    return 0 if port is None or answers(port, tls=speaks_tls(command)) else 1
 
 
 if __name__ == "__main__":

@@ -22,7 +22,16 @@ from typing import Any
 import yaml
 
 from .config import Options, options_as_dict
-from .errors import BackendError, BusyError, ClipError, FaceSearchError, ModelError, UsageError, WorkerError
+from .errors import (
+    BackendError,
+    BusyError,
+    ClipError,
+    FaceSearchError,
+    ModelError,
+    UsageError,
+    WorkerError,
+    pip_install,
+)
 from .running.isolated import Isolated, Order
 from .running.runner import DEATHS, Outcome, Watcher, largest_first, settled
 from .store.clip import ClipStore
@@ -46,7 +55,8 @@ def _ray() -> Any:
         import ray
     except ImportError as error:
         raise BackendError(
-            "--ray needs Ray, which is not installed", remedy="Install it: pip install 'facesearch_trt[ray]'."
+            "--ray needs Ray, which is not installed",
+            remedy=f"Install it: {pip_install('facesearch_trt[ray]')}",
         ) from error
     return ray
 

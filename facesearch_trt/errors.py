@@ -27,6 +27,9 @@ A message is one line in a fixed order: where, what failed, what was asked for, 
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 __all__ = [
     "BackendError",
     "BusyError",
@@ -47,6 +50,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "WorkerError",
+    "pip_install",
 ]
 
 
@@ -171,3 +175,8 @@ class TableError(StoreError):
 
 class IdentityError(FaceSearchError):
     """People cannot be decided from what there is."""
+
+
+def pip_install(requirement: str) -> str:
+    """Return the command that installs a package for the Python that runs this, which need not be the one that ``pip`` is of."""
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"

@@ -5,8 +5,11 @@
 #   scripts/gpu_check.sh [--folder DIR] [--calibrate ROOT] [--quick] [--output FILE.md]     on the machine with the GPU
 #   scripts/gpu_check.sh --collect DIR                                                      on a machine with a network, beforehand
 #
-# --folder DIR      works without a network: DIR holds wheels (*.whl), weights, kernels-*.fatbin, and, where the machine has no TensorRT, the
-#                   pieces c00, c01, … of a packed TensorRT with its Python, which are unpacked beside DIR
+# TensorRT is the one of the interpreter: in NVIDIA's TensorRT and DeepStream images it is there, elsewhere
+#   .venv/bin/python -m pip install tensorrt-cu12 pycuda      (needs CUDA's headers; --collect does not bring it)
+#
+# --folder DIR      works without a network: DIR holds wheels (*.whl), weights and kernels-*.fatbin. It may also hold a TensorRT that was packed
+#                   with its Python elsewhere, in pieces c00, c01, … with their checksums in SHA; nothing here packs one
 # --calibrate ROOT  a directory of processed clips with faces; builds int8 engines too
 # --quick           two batch sizes and half a second per figure
 # --collect DIR     fills DIR with the wheels for Python 3.10 on x86-64, the open pack's weights and the compiled kernels (needs nvcc)
@@ -24,7 +27,7 @@ while [ $# -gt 0 ]; do
     --output) output=${2:?--output takes a file}; shift 2 ;;
     --collect) collect=${2:?--collect takes a directory}; shift 2 ;;
     --quick) quick=1; shift ;;
-    *) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done
 python=("${PYTHON:-python3}")
@@ -82,6 +85,8 @@ if [ -n "$folder" ]; then
   mkdir -p "$work/site"
   for wheel in "$folder"/*.whl; do [ -e "$wheel" ] && "${python[@]}" -m zipfile -e "$wheel" "$work/site"; done
 fi
+
+"${python[@]}" -c 'import tensorrt, pycuda' || die "no TensorRT or no pycuda for ${python[*]}. Install them: ${python[*]} -m pip install tensorrt-cu12 pycuda; or use an image of NVIDIA's that has them; PYTHON names another interpreter"
 
 log=$work/log.txt
 : >"$log"

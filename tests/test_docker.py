@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -297,6 +298,36 @@ class TestHealthCheck:
         assert healthcheck.port_of(["facesearch", "serve", "--port", "80", "/data"]) == 80
         assert healthcheck.port_of(["facesearch", "serve", "--port=81", "/data"]) == 81
         assert f"--port {healthcheck.PORT}" in ENTRYPOINT.read_text()
+
+    def test_a_web_app_that_speaks_tls(self, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=faces.example"]
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed: apt-get install openssl")
+        subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+        assert healthcheck.speaks_tls(["facesearch", "serve", "--tls-certificate", "c.pem", "/data"])
+        assert healthcheck.speaks_tls(["facesearch", "serve", "--tls-certificate=c.pem", "/data"])
+        assert not healthcheck.speaks_tls(["facesearch", "serve", "/data"])
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                assert healthcheck.answers(server.server_port, tls=True)
+            finally:
+                server.shutdown()
+                thread.join()
 
     @pytest.mark.parametrize(("status", "is_well"), [(200, True), (401, True), (503, False)])
     def test_an_answer(self, status: int, is_well: bool) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Options
-from ..errors import FaceSearchError
+from ..errors import FaceSearchError, pip_install
 from ..graph.capabilities import deepstream_capabilities, nvcodec_capabilities, software_capabilities
 from ..inference.capabilities import engine_capabilities, gpu_capabilities, runtime_capabilities
 from ..inference.choose import NetworkOrder
@@ -104,7 +104,7 @@ def _python() -> list[Capability]:
         try:
             found.append(Capability(name, True, importlib.metadata.version(name), needed=True))
         except importlib.metadata.PackageNotFoundError:
-            found.append(Capability(name, False, "not installed", f"pip install '{requirement}'", needed=True))
+            found.append(Capability(name, False, "not installed", pip_install(requirement), needed=True))
     return found
 
 

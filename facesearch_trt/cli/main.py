@@ -9,6 +9,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -32,6 +33,10 @@ _COMMANDS = {command: module for group in _GROUPS.values() for command, module i
 
 _TELL = frozenset({"models", "config", "doctor", "people", "eval", "search"})
 """Sub-commands that are done when whoever reads what they print has seen enough; the others have work to finish."""
+
+_CHECKOUT = Path(__file__).parents[2]
+_IN_ENVIRONMENT = "FACESEARCH_IN_ENVIRONMENT"
+"""Set by a start that goes on in the checkout's environment, which is tried once."""
 
 _FINISHED, _FAILED, _WRONG_USE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -78,6 +83,14 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _go_on_in_environment() -> None:
+    """Start again in the environment that ``pipeline.sh`` made for this checkout, if it is there and is not this one."""
+    python = Path(os.environ.get("FACESEARCH_VENV") or _CHECKOUT / ".venv") / "bin" / "python"
+    if _IN_ENVIRONMENT not in os.environ and os.access(python, os.X_OK):
+        os.environ[_IN_ENVIRONMENT] = "1"
+        os.execv(python, [str(python), *sys.orig_argv[1:]])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 something failed, 2 wrong use, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -87,9 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__name__.split(".")[0]):
             raise
+        _go_on_in_environment()
         print(
             f"facesearch: the Python package {error.name!r} is not installed in {sys.executable}. "
-            "Run ./pipeline.sh once, or: pip install -r requirements.txt",
+            f"Run ./pipeline.sh once, which makes an environment in .venv, or: {sys.executable} -m pip install -r requirements.txt",
             file=sys.stderr,
         )
         return _WRONG_USE

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ..errors import OptionError, UsageError
+from ..errors import OptionError, UsageError, pip_install
 from ..running.runner import Outcome
 from ..store.clip import ClipStore
 from ..types import Clip
@@ -34,7 +34,8 @@ class Metrics:
             import prometheus_client as prometheus
         except ImportError as error:
             raise UsageError(
-                "--metrics-port needs prometheus_client", remedy="Install it: pip install 'facesearch_trt[metrics]'."
+                "--metrics-port needs prometheus_client",
+                remedy=f"Install it: {pip_install('facesearch_trt[metrics]')}",
             ) from error
         self._closed = threading.Event()
         registry = prometheus.CollectorRegistry()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Options, options_with
-from ..errors import BackendError, InputError, OptionError
+from ..errors import BackendError, InputError, OptionError, pip_install
 from .flags import PHOTO_OPTIONS, add_option_flags, given_options, port
 from .index import add_index_flag, index_location
 
@@ -63,7 +63,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise BackendError(
             "the web pages need a package that is not installed",
             found=error.name,
-            remedy="Install them: pip install 'facesearch_trt[web]'.",
+            remedy=f"Install them: {pip_install('facesearch_trt[web]')}",
         ) from error
     token = _token(args.token_file)
     if token is None and not is_loopback(args.host):

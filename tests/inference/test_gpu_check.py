@@ -99,3 +99,10 @@ def test_a_damaged_pack_is_refused(tmp_path: Path, smi: str) -> None:
     (folder / "SHA").write_text(f"{'0' * 64}  c00\n")
     result = run(tmp_path, "--folder", str(folder), PATH=smi)
     assert result.returncode == 2 and "are damaged" in result.stderr
+
+
+def test_without_tensorrt_it_says_how_to_get_it(tmp_path: Path, smi: str) -> None:
+    python = program(tmp_path / "python", """case "$*" in *"import tensorrt"*) exit 1;; esac\n""")
+    result = run(tmp_path, PYTHON=str(python), PATH=smi)
+    assert result.returncode == 2
+    assert f"{python} -m pip install tensorrt-cu12 pycuda" in result.stderr
