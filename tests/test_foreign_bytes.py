@@ -22,17 +22,9 @@ from facesearch_trt.graph.images import ImageSource
 from facesearch_trt.identity.deep_sort import load_tracker_settings
 from facesearch_trt.models.catalogue import load_catalogue
 from facesearch_trt.people.decisions import DECISIONS_FILE, load_decisions
-from facesearch_trt.people.files import (
-    LOG_FILE,
-    NAMES_FILE,
-    PEOPLE_FILE,
-    STATE_FILE,
-    read_log,
-    read_names,
-    read_people_table,
-    read_state,
-)
+from facesearch_trt.people.files import NAMES_FILE, PEOPLE_FILE, STATE_FILE, read_names, read_people_table, read_state
 from facesearch_trt.people.gallery import GALLERY_FILE, load_gallery
+from facesearch_trt.people.log import LOG_FILE, read_log
 from facesearch_trt.photo import read_photo
 from facesearch_trt.store.record import RunRecord, read_record
 from facesearch_trt.store.schema import FACES_IDENTIFIED, FRAMES, QUALITY, SHOTS, Table

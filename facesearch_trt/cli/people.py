@@ -15,13 +15,13 @@ from ..people.corrections import (
     name_person,
     notice_people,
     person_number,
-    similarities_of,
     split_person,
     undo_correction,
 )
 from ..people.decided import ignored_people
 from ..people.files import read_names, read_people_table
 from ..people.gallery import enrol
+from ..people.thresholds import similarities_of
 from ..people.update import PeopleSummary, update_people
 from ..wiring import Tools
 from .flags import PHOTO_OPTIONS, add_option_flags, options_from

@@ -12,7 +12,8 @@ from ..errors import IdentityError, InputError
 from ..types import Array
 from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, load_decisions
-from .files import State, merged_into, read_state
+from .files import State, read_state
+from .log import merged_into
 from .pairs import blocks_of_pairs
 
 __all__ = ["CorrectedPairs", "corrected_pairs"]

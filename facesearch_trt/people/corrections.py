@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import FaceSearchError, OptionError
-from ..store.clip import ClipStore
-from ..wiring import Tools
 from .clips import clip_fingerprint, finished_clips
 from .decided import followed
 from .decisions import DECISIONS_FILE, Decisions, Face, Split, load_decisions, save_decisions
-from .files import (
-    forget_log,
-    locked,
-    merged_into,
-    read_log,
-    read_people_table,
-    read_state,
-    write_state,
-    write_whole,
-)
-from .update import PeopleSummary, known_people, resolve, seen_together, update_people
+from .files import locked, read_people_table, read_state, write_state, write_whole
+from .log import forget_log, merged_into, read_log
+from .rows import seen_together
+from .thresholds import Similarities
+from .update import PeopleSummary, known_people, resolve, update_people
 
 __all__ = [
     "UNDO_FILE",
@@ -41,7 +33,6 @@ __all__ = [
     "name_person",
     "notice_people",
     "person_number",
-    "similarities_of",
     "split_person",
     "undo_correction",
 ]
@@ -49,9 +40,6 @@ __all__ = [
 UNDO_FILE = ".people_undo.json"
 _KEPT = 20
 """Corrections that can be taken back, one after the other."""
-
-Similarities = tuple[float, float]
-"""Cosine from which two faces are one person, in everyday use and on the safe side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +60,6 @@ class Undoable:
     """person_id → [clip, face_id] of its faces before it."""
     clips: dict[str, str]
     """Clip → fingerprint, of the clips in ``people``."""
-
-
-def similarities_of(root: Path, tools: Tools) -> Similarities:
-    """Return the thresholds: of the options where these say something of them, else those that were used last; of these
-    results' own embedder in any case. A models file may have other thresholds for it."""
-    options = tools.options
-    if options.embedder or options.similarity_threshold is not None:
-        return tools.similarities
-    state = read_state(root, head=True)
-    if state is not None and not options.models_file:
-        return state.similarities
-    for model in _embedders(root) if state is None else [state.model]:
-        if model in tools.catalogue.models:
-            entry = tools.catalogue.embedder(model)
-            return entry.similarity, entry.similarity_strict
-    return tools.similarities if state is None else state.similarities
-
-
-def _embedders(root: Path) -> Iterator[str]:
-    for directory in finished_clips(root).values():
-        record = ClipStore(directory).record()
-        if record is not None and "embedder" in record.models:
-            yield record.models["embedder"].name
 
 
 def person_number(root: Path, text: str) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from ..types import Array
 from .clips import ClipPeople
 from .decisions import DECISIONS_FILE, Decisions, load_decisions
-from .files import State, merged_into
+from .files import State
+from .log import merged_into
 
 __all__ = ["decided_rows", "followed", "ignored_people", "with_new_ids"]
 

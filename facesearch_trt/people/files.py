@@ -1,5 +1,5 @@
-"""The files of a ROOT that say who is who over all clips: ``people.csv``, ``names.csv``, ``people_log.csv``, and the
-program's own memory ``.people.npz``. Each is written to a temporary file and renamed."""
+"""The files of a ROOT that say who is who over all clips: ``people.csv``, ``names.csv``, and the program's own
+memory ``.people.npz``. Each is written to a temporary file and renamed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import TableError
-from ..identity.persons import Change
 from ..store.files import store_error, storing, write_durably
 from ..store.lock import HeldLock, hold
 from ..store.npz import opened_npz
@@ -27,28 +25,23 @@ from ..types import Array
 from .clips import ClipPeople
 
 __all__ = [
-    "LOG_FILE",
     "NAMES_FILE",
     "PEOPLE_FILE",
     "STATE_FILE",
     "NamedPerson",
     "State",
-    "append_log",
     "drop_rows",
-    "forget_log",
     "locked",
-    "merged_into",
-    "read_log",
     "read_names",
     "read_people_table",
+    "read_rows_of",
     "read_state",
     "table_bytes",
     "write_state",
     "write_whole",
 ]
 
-PEOPLE_FILE, NAMES_FILE, LOG_FILE, STATE_FILE = "people.csv", "names.csv", "people_log.csv", ".people.npz"
-_LOG_COLUMNS = ("at", "event", "person_id", "into", "why")
+PEOPLE_FILE, NAMES_FILE, STATE_FILE = "people.csv", "names.csv", ".people.npz"
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 _LOCK = ".people.lock"
 _FORMAT = 1
@@ -127,7 +120,7 @@ def table_bytes(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> byt
 
 def drop_rows(path: Path, ids: tuple[str, ...], unwanted: Callable[[dict[str, str]], bool]) -> int:
     """Write a table, whose columns ``ids`` are whole numbers, without some rows; return how many. Raises TableError, StoreError."""
-    rows = list(_rows(path, ids, ids))
+    rows = list(read_rows_of(path, ids, ids))
     left = [row for row in rows if not unwanted(row)]
     if len(left) < len(rows):
         columns = list(rows[0])
@@ -139,7 +132,7 @@ def read_people_table(root: Path) -> dict[tuple[str, int], int]:
     """Return ``people.csv`` as (clip, face_id) → person_id; empty where there is none. Raises TableError."""
     return {
         (row["clip"], int(row["face_id"])): int(row["person_id"])
-        for row in _rows(root / PEOPLE_FILE, ("clip", "face_id", "person_id"), ("face_id", "person_id"))
+        for row in read_rows_of(root / PEOPLE_FILE, ("clip", "face_id", "person_id"), ("face_id", "person_id"))
     }
 
 
@@ -147,7 +140,7 @@ def read_names(root: Path) -> list[NamedPerson]:
     """Return ``names.csv``; empty where there is none. Raises TableError."""
     return [
         NamedPerson(int(row["person_id"]), row["name"], _cosine(root / NAMES_FILE, row["similarity"]), row["source"])
-        for row in _rows(root / NAMES_FILE, ("person_id", "name", "similarity", "source"), ("person_id",))
+        for row in read_rows_of(root / NAMES_FILE, ("person_id", "name", "similarity", "source"), ("person_id",))
     ]
 
 
@@ -166,17 +159,9 @@ def _cosine(path: Path, cell: str | None) -> float | None:
     )
 
 
-def read_log(root: Path) -> list[dict[str, str]]:
-    """Return the rows of ``people_log.csv``; empty where there is none. Raises TableError."""
-    return list(_rows(root / LOG_FILE, _LOG_COLUMNS, ("person_id",)))
-
-
-def merged_into(root: Path) -> dict[int, int]:
-    """Return which person was merged into which, as the log tells; see :func:`.decided.followed`. Raises TableError."""
-    return {int(row["person_id"]): int(row["into"]) for row in read_log(root) if row["event"] == "merged"}
-
-
-def _rows(path: Path, columns: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[dict[str, str]]:
+def read_rows_of(path: Path, columns: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """Yield a table's rows; none where there is no file. Raises TableError where one of ``columns`` is missing, or one of ``whole``
+    holds no whole number."""
     try:
         text = path.read_bytes().decode(**_ENCODING)
     except FileNotFoundError:
@@ -193,36 +178,6 @@ def _rows(path: Path, columns: tuple[str, ...], whole: tuple[str, ...]) -> Itera
         if any(row[name] is None or not row[name].isdecimal() for name in whole):
             raise TableError("not an id", where=f"{path} line {number}", found=dict(row), remedy=remedy)
         yield row
-
-
-def append_log(root: Path, changes: Iterable[Change], why: str) -> None:
-    """Add what became of people's ids to ``people_log.csv``. New people are not news. Raises StoreError, TableError."""
-    rows = read_log(root)
-    # A run that was killed after this is done again and says the same once more.
-    said = {(row["event"], row["person_id"], row["into"]) for row in rows if row["event"] in ("merged", "split")}
-    at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    new = [
-        dict(zip(_LOG_COLUMNS, (at, change.event, str(change.person_id), into, why), strict=True))
-        for change in changes
-        if change.event != "new"
-        for into in ["" if change.into is None else str(change.into)]
-        if (change.event, str(change.person_id), into) not in said
-    ]
-    if new:
-        write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in rows + new)))
-
-
-def forget_log(root: Path, kept: int, people: set[int]) -> None:
-    """Take out of ``people_log.csv`` what was said of some people's merges and splits after its first ``kept`` rows."""
-    rows = read_log(root)
-
-    def unsaid(row: dict[str, str]) -> bool:
-        named = {int(row["person_id"])} | ({int(row["into"])} if row["into"] else set())
-        return row["event"] in ("merged", "split") and bool(named & people)
-
-    left = rows[:kept] + [row for row in rows[kept:] if not unsaid(row)]
-    if len(left) < len(rows):
-        write_whole(root / LOG_FILE, table_bytes(_LOG_COLUMNS, ([row[c] for c in _LOG_COLUMNS] for row in left)))
 
 
 def write_state(root: Path, state: State) -> None:

@@ -23,11 +23,8 @@ from .files import (
     PEOPLE_FILE,
     STATE_FILE,
     State,
-    append_log,
     drop_rows,
     locked,
-    merged_into,
-    read_log,
     read_names,
     read_people_table,
     read_state,
@@ -35,6 +32,7 @@ from .files import (
     write_whole,
 )
 from .gallery import forget_enrolled, load_gallery
+from .log import append_log, merged_into, read_log
 
 __all__ = ["Faces", "Forgotten", "forget", "who_is_who"]
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FaceSearchError, IdentityError
-from ..identity.across_clips import Appearances, group_means, people_of_all_clips, similarity_needed
-from ..identity.persons import Change, carry_ids, match_rows
-from ..types import Array
+from ..identity.across_clips import group_means, people_of_all_clips, similarity_needed
+from ..identity.persons import Change, carry_ids
 from .clips import ClipPeople, clip_fingerprint, finished_clips, read_clip_people
 from .decided import decided_rows, followed, with_new_ids
 from .decisions import DECISIONS_FILE, Decisions, load_decisions, save_decisions
@@ -23,10 +22,7 @@ from .files import (
     PEOPLE_FILE,
     NamedPerson,
     State,
-    append_log,
     locked,
-    merged_into,
-    read_log,
     read_names,
     read_people_table,
     read_state,
@@ -35,8 +31,10 @@ from .files import (
     write_whole,
 )
 from .gallery import Gallery, load_gallery, names_from_gallery
+from .log import append_log, merged_into, read_log
+from .rows import appearances, ids_before, means_of
 
-__all__ = ["PeopleSummary", "known_people", "resolve", "seen_together", "update_people"]
+__all__ = ["PeopleSummary", "known_people", "resolve", "update_people"]
 
 _log = logging.getLogger(__name__)
 _VERSION = 3
@@ -201,7 +199,7 @@ def _group(
     similarities: tuple[float, float],
     summary: PeopleSummary,
 ) -> State:
-    rows, before = _appearances(clips), _ids_before(root, clips, old, similarities[1])
+    rows, before = appearances(clips), ids_before(root, clips, old, similarities[1])
     together, conflicts, denied_rows = decided_rows(clips, before, decisions, into)
     rows = replace(rows, conflicts=np.concatenate([rows.conflicts, conflicts]))
     groups = people_of_all_clips(rows, *similarities, together=together)
@@ -231,57 +229,8 @@ def _group(
             gone.pop(change.person_id, None)
     if old is not None and old.model == model:
         retired = [change.person_id for change in summary.changes if change.event == "retired"]
-        gone.update(_means_of(old, retired))
+        gone.update(means_of(old, retired))
     return State("", model, similarities, next_id, clips, ids[groups] if count else np.zeros(0, np.int64), gone)
-
-
-def _appearances(clips: Sequence[ClipPeople]) -> Appearances:
-    some = [clip for clip in clips if len(clip.face_ids)]
-    if not some:
-        return Appearances(np.zeros((0, 1), np.float32), np.zeros(0), np.zeros(0, bool), np.zeros((0, 2), np.int64))
-    starts = np.cumsum([0, *(len(clip.face_ids) for clip in some)])
-    return Appearances(
-        np.concatenate([clip.vectors for clip in some]),
-        np.concatenate([clip.weights for clip in some]),
-        np.concatenate([clip.trusted for clip in some]),
-        np.concatenate([clip.conflicts + start for clip, start in zip(some, starts[:-1].tolist(), strict=True)]),
-        np.repeat(np.arange(len(some)), np.diff(starts)),
-    )
-
-
-def _ids_before(root: Path, clips: Sequence[ClipPeople], old: State | None, least: float) -> Array:
-    """Return the person_id that each row had, int64 [N]; -1 for a new one."""
-    found: list[Array] = [np.zeros(0, np.int64)]
-    if old is None:
-        table = read_people_table(root)
-        for clip in clips:
-            numbers = [table.get((clip.clip, face_id), -1) for face_id in clip.face_ids.tolist()]
-            found.append(np.array(numbers, np.int64))
-        return np.concatenate(found)
-    start, remembered = 0, {}
-    for clip in old.clips:
-        remembered[clip.clip] = (clip, old.person_ids[start : start + len(clip.face_ids)])
-        start += len(clip.face_ids)
-    for clip in clips:
-        was, ids = remembered.get(clip.clip, (None, np.zeros(0, np.int64)))
-        if was is None or was.vectors.shape[1:] != clip.vectors.shape[1:] or was.model != clip.model:
-            found.append(np.full(len(clip.face_ids), -1, np.int64))
-        elif was.fingerprint == clip.fingerprint:
-            found.append(ids)
-        else:
-            # Done again: its face_ids may be numbered otherwise.
-            match = match_rows(was.vectors, clip.vectors, least)
-            found.append(np.where(match >= 0, ids[match], -1) if len(ids) else match)
-    return np.concatenate(found)
-
-
-def _means_of(state: State, persons: list[int]) -> dict[int, Array]:
-    if not persons:
-        return {}
-    rows = _appearances(state.clips)
-    place = {person: number for number, person in enumerate(persons)}
-    groups = np.array([place.get(person, -1) for person in state.person_ids.tolist()], np.int64)
-    return dict(zip(persons, group_means(rows, groups, len(persons)), strict=True))
 
 
 def _names(
@@ -293,7 +242,7 @@ def _names(
     names = [NamedPerson(person, name, None, "decision") for person, name in given.items() if person in alive]
     ignored = {followed(person, into) for person in decisions.ignore}
     if gallery is not None and len(persons):
-        rows = _appearances(state.clips)
+        rows = appearances(state.clips)
         means = group_means(rows, groups, len(persons))
         pairs = {tuple(sorted(pair)) for pair in groups[rows.conflicts].tolist()} if len(rows.conflicts) else set()
         for place, name, similarity in names_from_gallery(gallery, means, least, pairs):
@@ -304,7 +253,7 @@ def _names(
 
 
 def _write(root: Path, state: State, names: list[NamedPerson]) -> None:
-    rows = _appearances(state.clips)
+    rows = appearances(state.clips)
     persons, groups = np.unique(state.person_ids, return_inverse=True)
     similarity = np.zeros(0)
     if len(persons):
@@ -318,18 +267,3 @@ def _write(root: Path, state: State, names: list[NamedPerson]) -> None:
         lines = ((n.person_id, n.name, "" if n.similarity is None else f"{n.similarity:.4f}", n.source) for n in names)
         write_whole(root / NAMES_FILE, table_bytes(("person_id", "name", "similarity", "source"), lines))
     write_whole(root / PEOPLE_FILE, table_bytes(("clip", "face_id", "person_id", "similarity"), table))
-
-
-def seen_together(root: Path, people: Sequence[int]) -> list[tuple[int, int, str]]:
-    """Return which of some people were seen in one frame, and in which clip."""
-    state = read_state(root)
-    if state is None:
-        return []
-    found, start, wanted = [], 0, set(people)
-    for clip in state.clips:
-        ids = state.person_ids[start : start + len(clip.face_ids)]
-        start += len(clip.face_ids)
-        for one, other in ids[clip.conflicts].tolist() if len(clip.conflicts) else []:
-            if one != other and {one, other} <= wanted:
-                found.append((one, other, clip.clip))
-    return found

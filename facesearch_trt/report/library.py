@@ -20,7 +20,8 @@ from ..indexing import Person, read_people, root_name
 from ..last_run import last_run
 from ..people.clips import OUTPUT_SUFFIX
 from ..people.decisions import DECISIONS_FILE
-from ..people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE
+from ..people.files import NAMES_FILE, PEOPLE_FILE
+from ..people.log import LOG_FILE
 from ..people.tracks import Track, load_tracks
 from ..search.matches import Match, matches_from_rows
 from ..search.rows import clip_key

@@ -14,18 +14,17 @@ from ..erasing import Erased, erase_clip, erase_person
 from ..errors import InputError, OptionError
 from ..identity.scale import unit
 from ..people.corrections import (
-    Similarities,
     Undoable,
     ignore_people,
     last_correction,
     merge_people,
     name_person,
     notice_people,
-    similarities_of,
     split_person,
     undo_correction,
 )
 from ..people.files import read_state
+from ..people.thresholds import Similarities, similarities_of
 from ..people.update import known_people, resolve
 from ..search.index import Answer
 from ..wiring import Tools

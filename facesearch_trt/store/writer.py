@@ -17,8 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import StoreError
-from ..types import Array, FaceBatch, Frame
+from ..types import Array, Frame
 from . import schema
 from .commit import Columns, Outcome, build, install
 from .files import storing
@@ -27,6 +26,7 @@ from .record import Counts, RunRecord, read_record
 from .schema import StepName
 from .staging import Staging
 from .tables import TableWriter
+from .values import Shots, check_finite, rounded_faces
 
 __all__ = ["ClipWriter", "Keep"]
 
@@ -104,7 +104,7 @@ class ClipWriter:
         Raises StoreError, at a later frame or at the end, where a picture or table cannot be written.
         """
         self._start("frames")
-        table, shots = self._table(schema.FRAMES), _Shots(self._table(schema.SHOTS))
+        table, shots = self._table(schema.FRAMES), Shots(self._table(schema.SHOTS))
         pictures = self._picture_writer(executor, pending)
         last = -1
         for frame in frames:
@@ -162,7 +162,7 @@ class ClipWriter:
                 (self._staging.new / schema.CHIPS_DIRECTORY).mkdir()
         face_num = 0
         for frame in frames:
-            faces, cells = _rounded(frame, self._directory)
+            faces, cells = rounded_faces(frame, self._directory)
             frame.faces = faces
             files = [schema.chip_file(frame.frame_num, i) if crops else "" for i in range(len(faces))]
             if crops and files:
@@ -221,7 +221,7 @@ class ClipWriter:
                 values = frame.faces.embeddings
                 if values is None or values.shape != (len(frame.faces), dimension):
                     raise ValueError(f"frame {frame.frame_num}: no embeddings of shape {(len(frame.faces), dimension)}")
-                _check_finite(values, "the embedder", frame, self._directory)
+                check_finite(values, "the embedder", frame, self._directory)
                 with storing(self._directory):
                     rows.write(np.ascontiguousarray(values, "<f4").data)
                 count += len(values)
@@ -278,53 +278,3 @@ class ClipWriter:
         writer = PictureWriter(executor, self._directory, pending=pending)
         self._pictures.append(writer)
         return writer
-
-
-class _Shots:
-    """Turns the shot numbers of frames into rows of ``shots.csv``."""
-
-    def __init__(self, table: TableWriter) -> None:
-        self.table = table
-        self._first: tuple[int, float] | None = None
-        self._last: tuple[int, float] = (0, 0.0)
-        self._shot = 0
-
-    def add(self, frame: Frame) -> None:
-        if self._first is None or frame.shot != self._shot:
-            if self._first is not None and frame.shot < self._shot:
-                raise ValueError(f"frame {frame.frame_num} is of shot {frame.shot}, after shot {self._shot}")
-            self.finish()
-            self._first, self._shot = (frame.frame_num, frame.pts_s), frame.shot
-        self._last = (frame.frame_num, frame.pts_s)
-
-    def finish(self) -> None:
-        if self._first is not None:
-            self.table.row(self._shot, self._first[0], self._last[0], self._first[1], self._last[1])
-
-
-_DECIMALS = np.array([column.decimals for column in (*schema.FACES.columns[2:-1], *schema.QUALITY.columns[1:])])
-
-
-def _rounded(frame: Frame, directory: Path) -> tuple[FaceBatch, list[list[float]]]:
-    """Return a frame's faces with the values that their cells give back, and these values, a list for each face."""
-    faces, count = frame.faces, len(frame.faces)
-    if not count:
-        return faces, []
-    if faces.quality is None:
-        raise ValueError(f"the faces of frame {frame.frame_num} have no quality")
-    parts = (faces.boxes, faces.scores[:, None], faces.landmarks.reshape(count, 10), faces.quality)
-    values = schema.rounded(np.concatenate(parts, axis=1), _DECIMALS)
-    _check_finite(values, "the detector", frame, directory)
-    landmarks = values[:, 5:15].reshape(count, 5, 2)
-    batch = replace(faces, boxes=values[:, :4], scores=values[:, 4], landmarks=landmarks, quality=values[:, 15:])
-    cells: list[list[float]] = values.tolist()
-    return batch, cells
-
-
-def _check_finite(values: Array, source: str, frame: Frame, directory: Path) -> None:
-    if not np.isfinite(values).all():
-        raise StoreError(
-            f"frame {frame.frame_num}: {source} gave a value that is not finite",
-            where=directory,
-            remedy="Check the model and its engine with `facesearch doctor`, or use another backend.",
-        )

@@ -19,12 +19,13 @@ from facesearch_trt.people.corrections import (
     merge_people,
     name_person,
     notice_people,
-    similarities_of,
     split_person,
     undo_correction,
 )
 from facesearch_trt.people.decisions import DECISIONS_FILE, load_decisions
-from facesearch_trt.people.files import LOG_FILE, NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
+from facesearch_trt.people.files import NAMES_FILE, PEOPLE_FILE, read_names, read_people_table
+from facesearch_trt.people.log import LOG_FILE
+from facesearch_trt.people.thresholds import similarities_of
 from facesearch_trt.people.update import resolve, update_people
 from facesearch_trt.wiring import Tools
 from tests.clip_results import SIMILARITY, STRICT, write_clip
@@ -162,6 +163,6 @@ def test_a_models_file_says_nothing_of_another_embedder(tmp_path: Path) -> None:
 def test_the_log_is_read_once_for_everybody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / DECISIONS_FILE).write_text("ignore: [0, 1, 2, 3]\n")
     reads: list[Path] = []
-    monkeypatch.setattr("facesearch_trt.people.files.read_log", lambda root: reads.append(root) or [])
+    monkeypatch.setattr("facesearch_trt.people.log.read_log", lambda root: reads.append(root) or [])
     assert all(person.ignored for faces in read_people(root).values() for person in faces.values())
     assert len(reads) == 1

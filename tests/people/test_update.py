@@ -10,7 +10,8 @@ import pytest
 
 from facesearch_trt.errors import IdentityError, OptionError
 from facesearch_trt.people.decisions import DECISIONS_FILE
-from facesearch_trt.people.files import LOG_FILE, PEOPLE_FILE, STATE_FILE, read_log, read_people_table
+from facesearch_trt.people.files import PEOPLE_FILE, STATE_FILE, read_people_table
+from facesearch_trt.people.log import LOG_FILE, read_log
 from facesearch_trt.people.update import PeopleSummary, update_people
 from tests.clip_results import SIMILARITY, STRICT, write_clip
 
