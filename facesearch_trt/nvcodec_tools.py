@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,9 @@ import numpy as np
 from .errors import BackendError
 from .faces.align import Aligner
 from .faces.decode import Look
-from .faces.detect import Detector
+from .faces.detect import Detector, with_quality
 from .faces.embed import Embedder
 from .faces.letterbox import Letterbox
-from .faces.quality import face_quality
 from .graph.cuda_memory import CudaContext, CudaPicture
 from .graph.nvcodec import ToRead, check_nvcodec
 from .graph.orientation import UPRIGHT, upright
@@ -24,7 +23,7 @@ from .inference.device_faces import DeviceFaces
 from .inference.device_frames import DeviceFrame, HostFrame, picture_from_nv12
 from .inference.engine import Engine
 from .inference.heads import head_groups
-from .inference.host_copies import HostCopies
+from .inference.host_copies import Fetch, HostCopies
 from .inference.kernels import Pixels, load_kernels
 from .inference.tensorrt import TensorRTEngine
 from .types import Array, FaceBatch
@@ -73,57 +72,41 @@ def picture_reader(faces: FacesOnDevice | None, engines: Path) -> Iterator[Pictu
     device = cuda_device()
     with ExitStack() as stack:
         copies = stack.enter_context(closing(HostCopies(device)))
-        yield PictureReader(device, copies, None if faces is None else _device_faces(faces, device, engines), faces)
+        search = None if faces is None else (_device_faces(faces, device, engines), faces.aligner)
+        yield PictureReader(device, copies, search)
 
 
 class PictureReader:
     """Makes host pictures and faces of pictures in device memory. Get it from :func:`picture_reader`."""
 
     def __init__(
-        self,
-        device: CudaDevice,
-        copies: HostCopies,
-        find: DeviceFaces[Letterbox] | None,
-        faces: FacesOnDevice | None,
+        self, device: CudaDevice, copies: HostCopies, search: tuple[DeviceFaces[Letterbox], Aligner] | None
     ) -> None:
         self._device = device
         self._copies = copies
-        self._find = find
-        self._faces = faces
+        self._search = search
 
     def __call__(self, asked: Sequence[ToRead]) -> list[tuple[Array, FaceBatch]]:
         """Return for each picture its upright copy on the host, uint8 [H, W, 3] BGR, and its faces with chips, quality
         and embeddings."""
-        images = [upright(self._host(one.picture), one.orientation) for one in asked]
+        # One wait for the whole group: it makes all of its pictures complete, for the copies and for the search on the device.
+        with self._copies.ready() as fetch:
+            images = [upright(_on_host(one.picture, fetch), one.orientation) for one in asked]
         found = [FaceBatch.empty() for _ in asked]
-        if self._find is not None:
+        if self._search is not None:
+            find, aligner = self._search
             # Pictures lie on the device as they were coded: those that are to be turned go there again.
             lying = [index for index, one in enumerate(asked) if one.with_faces and one.orientation == UPRIGHT]
             turned = [index for index, one in enumerate(asked) if one.with_faces and one.orientation != UPRIGHT]
             if lying:
                 frames = [_device_frame(asked[index].picture) for index in lying]
-                for index, faces in zip(lying, self._find(frames), strict=True):
-                    found[index] = self._with_quality(faces)
-            for index, faces in zip(turned, self._of_host([images[index] for index in turned]), strict=True):
-                found[index] = self._with_quality(faces)
+                for index, faces in zip(lying, find(frames), strict=True):
+                    found[index] = with_quality(faces, aligner)
+            for index, faces in zip(turned, self._of_host([images[index] for index in turned], find), strict=True):
+                found[index] = with_quality(faces, aligner)
         return list(zip(images, found, strict=True))
 
-    def _host(self, picture: CudaPicture) -> Array:
-        rows = picture.height, (picture.height + 1) // 2
-        luma, chroma = (
-            self._copies(pointer, pitch * count).reshape(count, pitch)
-            for pointer, pitch, count in zip(picture.planes, picture.pitches, rows, strict=True)
-        )
-        columns = (picture.width + 1) // 2
-        return picture_from_nv12(
-            luma[:, : picture.width],
-            chroma[:, : 2 * columns].reshape(rows[1], columns, 2),
-            picture.matrix,
-            full_range=picture.full_range,
-        )
-
-    def _of_host(self, images: list[Array]) -> Iterator[FaceBatch]:
-        assert self._find is not None
+    def _of_host(self, images: list[Array], find: DeviceFaces[Letterbox]) -> Iterator[FaceBatch]:
         if not images:
             return
         with self._device.active(), ExitStack() as stack:
@@ -131,13 +114,25 @@ class PictureReader:
             stack.callback(stream.close)
             place = stack.enter_context(closing(HostFrame(self._device, stream)))
             for image in images:
-                yield self._find([place.upload(np.ascontiguousarray(image))])[0]
+                yield find([place.upload(np.ascontiguousarray(image))])[0]
 
-    def _with_quality(self, faces: FaceBatch) -> FaceBatch:
-        assert self._faces is not None and faces.chips is not None
-        points = self._faces.aligner.points
-        eyes_px = float(np.hypot(*(points[1] - points[0])))
-        return replace(faces, quality=face_quality(faces.boxes, faces.landmarks, faces.chips, eyes_px))
+
+def _on_host(picture: CudaPicture, fetch: Fetch) -> Array:
+    """Return a copy of a picture as it lies, uint8 [H, W, 3] BGR."""
+    rows = picture.height, (picture.height + 1) // 2
+    pieces = [
+        (pointer, pitch * count) for pointer, pitch, count in zip(picture.planes, picture.pitches, rows, strict=True)
+    ]
+    luma, chroma = (
+        plane.reshape(count, pitch) for plane, count, pitch in zip(fetch(pieces), rows, picture.pitches, strict=True)
+    )
+    columns = (picture.width + 1) // 2
+    return picture_from_nv12(
+        luma[:, : picture.width],
+        chroma[:, : 2 * columns].reshape(rows[1], columns, 2),
+        picture.matrix,
+        full_range=picture.full_range,
+    )
 
 
 def _device_frame(picture: CudaPicture) -> DeviceFrame:

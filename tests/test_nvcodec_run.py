@@ -103,11 +103,14 @@ def test_its_tables_are_those_of_the_software_graph(
     cuda: Cuda, pack: list[str], root: Path, tmp_path: Path, capsys: Out
 ) -> None:
     build(pack)
+    waits = cuda.machine.calls["synchronize_device"]
     run = ["run", *pack, *QUICK, "--input_directory"]
     assert main([*run, str(root), "--graph", "nvcodec"]) == 0
     record = record_of(root)
     assert (record["graph"], record["backend"]) == ("nvcodec", "tensorrt")
     assert cuda.pictures == 275 and cuda.held == 0
+    # One wait for the whole device per group of 8 pictures.
+    assert cuda.machine.calls["synchronize_device"] - waits <= 275 // 8 + 1
     other = tmp_path / "software"
     other.mkdir()
     shutil.copy(root / "hamilton.mp4", other)

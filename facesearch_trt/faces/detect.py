@@ -17,7 +17,7 @@ from .letterbox import Letterbox, detector_input_size, letterbox_for
 from .network import Network, fill_planes, picture_input
 from .quality import face_quality
 
-__all__ = ["Detector", "detect", "with_chips"]
+__all__ = ["Detector", "detect", "with_chips", "with_quality"]
 
 
 class Detector:
@@ -120,9 +120,15 @@ def detect(
 
 def with_chips(faces: FaceBatch, image: Array, aligner: Aligner) -> FaceBatch:
     """Return faces with their chips, cut from their frame, uint8 [H, W, 3] BGR, and their quality."""
-    chips = aligner.chips(image, faces.landmarks)
+    return with_quality(replace(faces, chips=aligner.chips(image, faces.landmarks)), aligner)
+
+
+def with_quality(faces: FaceBatch, aligner: Aligner) -> FaceBatch:
+    """Return faces with the quality that their chips, which ``aligner`` or its twin on the device cut, show."""
+    if faces.chips is None:
+        raise ValueError("faces without chips")
     eyes_px = float(np.hypot(*(aligner.points[1] - aligner.points[0])))
-    return replace(faces, chips=chips, quality=face_quality(faces.boxes, faces.landmarks, chips, eyes_px))
+    return replace(faces, quality=face_quality(faces.boxes, faces.landmarks, faces.chips, eyes_px))
 
 
 def _image(frame: Frame) -> Array:
