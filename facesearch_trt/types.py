@@ -136,9 +136,6 @@ class DetectorSpec:
 
     name: str
     onnx: Path
-    sha256: str
-    """Of the published weights file, not of the prepared ONNX."""
-    licence: str
     decoder: Literal["centerface", "yunet", "scrfd"]
     """Which decoder reads the network's outputs."""
     colour: Literal["rgb", "bgr"]
@@ -157,9 +154,6 @@ class EmbedderSpec:
 
     name: str
     onnx: Path
-    sha256: str
-    """Of the published weights file, not of the prepared ONNX."""
-    licence: str
     template: Literal["arcface", "dlib"]
     """Which five-point template its chips are aligned to."""
     chip_size: int
@@ -168,10 +162,6 @@ class EmbedderSpec:
     mean: tuple[float, float, float]
     std: float
     dimension: int
-    similarity: float
-    """Cosine from which two faces are called one person in everyday use (false accepts about 1 in 1,000)."""
-    similarity_strict: float
-    """Cosine at which no stranger was accepted when it was measured."""
 
 
 @dataclass(frozen=True, slots=True)

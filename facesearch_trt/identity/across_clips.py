@@ -85,7 +85,7 @@ def people_of_all_clips(
 
     Parameters
     ----------
-    similarity, similarity_strict: the embedder's calibrated thresholds; see EmbedderSpec.
+    similarity, similarity_strict: the embedder's calibrated thresholds; see models.entries.EmbedderEntry.
     together: int64 [N], rows of one number are known to be one person; -1 for those of which nothing is known.
     """
     count = len(appearances.vectors)

@@ -11,33 +11,12 @@ from ..errors import IdentityError
 from ..types import Array, Frame
 from .collect import TrackCollector
 from .deep_sort import TrackerSettings
-from .describe import TrackDescription, face_trust, face_weights
+from .describe import face_trust, face_weights
 from .scale import SimilarityScale, unit
 from .track import FaceTracker
 from .within_clip import people_of_clip
 
-__all__ = ["Identities", "IdentityBuilder", "TrackSummary", "identify"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrackSummary:
-    """One track of a clip."""
-
-    track_id: int
-    face_id: int
-    shot: int
-    first_frame: int
-    last_frame: int
-    faces: int
-    """Number of its faces."""
-    trusted: int
-    """How many of them are large, sharp and frontal enough to tell who it is."""
-    weight: float
-    """Sum of the weights of its faces."""
-    embedding: Array
-    """float32 [D], unit: the quality-weighted mean."""
-    best_rows: tuple[int, ...]
-    """Rows of its best faces in the clip's table, best first."""
+__all__ = ["Identities", "IdentityBuilder", "identify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +27,6 @@ class Identities:
     """int32 [N]."""
     face_ids: Array
     """int32 [N], from 0 in order of first appearance."""
-    tracks: list[TrackSummary]
 
 
 class IdentityBuilder:
@@ -57,7 +35,7 @@ class IdentityBuilder:
     Parameters
     ----------
     settings: from deep_sort.yaml.
-    similarity, similarity_strict: the embedder's calibrated thresholds; see EmbedderSpec.
+    similarity, similarity_strict: the embedder's calibrated thresholds; see models.entries.EmbedderEntry.
     """
 
     def __init__(self, settings: TrackerSettings, similarity: float, similarity_strict: float) -> None:
@@ -93,23 +71,7 @@ class IdentityBuilder:
         """Return who is who. Nothing may be added afterwards."""
         tracks, of_face, conflicts = self._collector.finish()
         people = people_of_clip(tracks, conflicts, self._scale, self._settings)
-        summaries = [_summary(track, person) for track, person in zip(tracks, people.tolist(), strict=True)]
-        return Identities(of_face, people[of_face], summaries)
-
-
-def _summary(track: TrackDescription, person: int) -> TrackSummary:
-    return TrackSummary(
-        track_id=track.number,
-        face_id=person,
-        shot=track.shot,
-        first_frame=track.first_frame,
-        last_frame=track.last_frame,
-        faces=track.faces,
-        trusted=track.trusted,
-        weight=track.weight,
-        embedding=track.mean,
-        best_rows=track.best_rows,
-    )
+        return Identities(of_face, people[of_face])
 
 
 def identify(frames: Iterable[Frame], builder: IdentityBuilder) -> Iterator[Frame]:

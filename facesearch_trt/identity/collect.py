@@ -77,7 +77,6 @@ class TrackCollector:
             live.recent.add(
                 frame,
                 face,
-                row,
                 embedding=embeddings[face],
                 norm=float(norms[face]),
                 weight=float(weights[face]),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,8 +16,6 @@ _LEAST_SIZE_PX = 40.0
 at 32 px)."""
 _LEAST_SHARPNESS = 0.2
 _LEAST_FRONTAL = 0.15
-_BEST_FACES = 5
-"""Faces of a track whose rows are kept."""
 
 
 def face_weights(faces: FaceBatch) -> Array:
@@ -65,8 +62,6 @@ class TrackDescription:
     """Largest norm of an embedding of its trusted faces."""
     total: Array | None = None
     """float32 [D]: weighted sum of unit embeddings."""
-    best: list[tuple[float, int]] = field(default_factory=list)
-    """Heap of (weight, -row) of its best faces."""
 
     @classmethod
     def start(cls, number: int, frame: Frame, face: int, row: int) -> TrackDescription:
@@ -74,9 +69,7 @@ class TrackDescription:
         points = _points(frame, face)
         return cls(number, frame.shot, row, frame.frame_num, points, frame.frame_num, points, np.zeros(2, np.float32))
 
-    def add(
-        self, frame: Frame, face: int, row: int, *, embedding: Array, norm: float, weight: float, trusted: bool
-    ) -> None:
+    def add(self, frame: Frame, face: int, *, embedding: Array, norm: float, weight: float, trusted: bool) -> None:
         """Add a face of ``frame``: its unit embedding [D], the norm that had, its weight and whether it may decide."""
         points = _points(frame, face)
         gap = frame.frame_num - self.last_frame
@@ -91,7 +84,6 @@ class TrackDescription:
         self.strength = max(self.strength, norm * trusted)
         weighted = embedding * np.float32(weight)
         self.total = weighted if self.total is None else self.total + weighted
-        self._keep((weight, -row))
 
     def absorb(self, later: TrackDescription) -> None:
         """Add the faces of a piece of the same track that comes after this one."""
@@ -103,19 +95,6 @@ class TrackDescription:
         self.trusted += later.trusted
         self.strength = max(self.strength, later.strength)
         self.total = later.total if self.total is None else self.total + later.total
-        for face in later.best:
-            self._keep(face)
-
-    def _keep(self, face: tuple[float, int]) -> None:
-        if len(self.best) < _BEST_FACES:
-            heapq.heappush(self.best, face)
-        elif face > self.best[0]:
-            heapq.heapreplace(self.best, face)
-
-    @property
-    def best_rows(self) -> tuple[int, ...]:
-        """Rows of its best faces in the clip's table, best first."""
-        return tuple(-row for _, row in sorted(self.best, reverse=True))
 
     @property
     def mean(self) -> Array:

@@ -100,7 +100,7 @@ def choose_backend(
     return chosen
 
 
-def open_network(order: NetworkOrder, backend: Backend, directory: Path, *, threads: int = 1) -> Engine:
+def open_network(order: NetworkOrder, backend: Backend, directory: Path) -> Engine:
     """Return the network ready to run; close it by leaving its context.
 
     With int8 on ONNX Runtime a network that was measured to gain nothing by it runs in float32, and a warning says so.
@@ -112,7 +112,7 @@ def open_network(order: NetworkOrder, backend: Backend, directory: Path, *, thre
             order.model, order.onnx_for_tensorrt, directory, precision=backend.precision, profiles=order.profiles
         )
     quantised = offered_int8(directory, order.model, order.onnx) if backend.precision == "int8" else None
-    return OnnxRuntimeEngine(quantised or order.onnx, threads=threads)
+    return OnnxRuntimeEngine(quantised or order.onnx, threads=1)
 
 
 def _on_cpu(precision: str, why: str) -> Backend:

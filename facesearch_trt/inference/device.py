@@ -37,8 +37,6 @@ class DeviceArray:
     shape: tuple[int, ...]
     dtype: str
     """numpy's name."""
-    owner: object = None
-    """Kept alive as long as this is."""
 
     @property
     def nbytes(self) -> int:
@@ -112,11 +110,6 @@ class CudaStream:
         """Copy device memory to a pinned host array, which holds it once the stream is synchronized."""
         with _driver_errors(self._driver, "cannot copy from the device"):
             self._driver.memcpy_dtoh_async(host, pointer, self._stream)
-
-    def copy(self, target: int, source: int, nbytes: int) -> None:
-        """Copy within the device."""
-        with _driver_errors(self._driver, "cannot copy on the device"):
-            self._driver.memcpy_dtod_async(target, source, nbytes, self._stream)
 
     def fill_zero(self, pointer: int, nbytes: int) -> None:
         """Set bytes to 0."""

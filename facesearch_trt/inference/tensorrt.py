@@ -16,7 +16,7 @@ from ..errors import EngineError
 from ..types import Array
 from .build import this_machine
 from .cache import EngineKey, file_sha256, find, read_plan, rebuild
-from .device import CudaDevice, DeviceArray, cuda_device
+from .device import CudaDevice, cuda_device
 from .engine import TensorSpec
 from .execution import ExecutionSlot, NetworkShape
 from .profiles import Profile
@@ -87,24 +87,6 @@ class TensorRTEngine:
             return slot.infer(feeds)
 
     @contextlib.contextmanager
-    def infer_device(self, feeds: Mapping[str, DeviceArray]) -> Iterator[dict[str, DeviceArray]]:
-        """Run the network on device arrays, for ``with engine.infer_device(feeds) as outputs:``.
-
-        The outputs are complete when the block begins. They lie in buffers that the next call uses again: inside the
-        block they are safe, what is to stay has to be copied. The feeds must be complete, and stay as they are until
-        the block begins.
-        """
-        self._check(feeds)
-        with self.slot() as slot:
-            slot.prepare({name: array.shape for name, array in feeds.items()})
-            for name, array in feeds.items():
-                target = slot.array(name)
-                slot.stream.copy(target.pointer, array.pointer, target.nbytes)
-            slot.run()
-            slot.stream.synchronize()
-            yield {name: slot.array(name) for name in self.outputs}
-
-    @contextlib.contextmanager
     def slot(self) -> Iterator[ExecutionSlot]:
         """Take an execution context for a while, with the device active in this thread; for work that fills the inputs
         in place."""
@@ -149,7 +131,7 @@ class TensorRTEngine:
             )
         return context
 
-    def _check(self, feeds: Mapping[str, Array] | Mapping[str, DeviceArray]) -> None:
+    def _check(self, feeds: Mapping[str, Array]) -> None:
         if feeds.keys() != self.inputs.keys():
             raise EngineError("wrong input names", where=self._name, asked=sorted(feeds), found=sorted(self.inputs))
         for name, array in feeds.items():

@@ -139,4 +139,6 @@ class EmbedderEntry(ModelEntry):
     chip_size: int
     dimension: int
     similarity: float
+    """Cosine from which two faces are called one person in everyday use (false accepts about 1 in 1,000)."""
     similarity_strict: float
+    """Cosine at which no stranger was accepted when it was measured."""

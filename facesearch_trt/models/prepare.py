@@ -106,8 +106,6 @@ def prepare_detector(entry: DetectorEntry, *, home: Path | None = None) -> Detec
     return DetectorSpec(
         name=entry.name,
         onnx=path,
-        sha256=entry.sha256,
-        licence=entry.licence.name,
         decoder=entry.decoder,
         colour=entry.colour,
         mean=entry.normalisation.mean,
@@ -138,14 +136,10 @@ def prepare_embedder(
     return EmbedderSpec(
         name=entry.name,
         onnx=path,
-        sha256=entry.sha256,
-        licence=entry.licence.name,
         template=entry.template,
         chip_size=entry.chip_size,
         colour=entry.colour,
         mean=entry.normalisation.mean,
         std=entry.normalisation.std,
         dimension=entry.dimension,
-        similarity=entry.similarity,
-        similarity_strict=entry.similarity_strict,
     )

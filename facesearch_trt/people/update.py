@@ -65,7 +65,7 @@ def update_people(
 
     Parameters
     ----------
-    similarity, similarity_strict: the embedder's calibrated thresholds; see EmbedderSpec.
+    similarity, similarity_strict: the embedder's calibrated thresholds; see models.entries.EmbedderEntry.
     embedder_name: the embedder that all clips' embeddings have to be of; None: they only have to be of the same.
     force: do it although nothing changed.
 

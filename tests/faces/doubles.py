@@ -45,8 +45,6 @@ def detector_spec(decoder: str = "yunet", **changes: object) -> DetectorSpec:
     values = {
         "name": "double",
         "onnx": Path("double.onnx"),
-        "sha256": "0" * 64,
-        "licence": "none",
         "decoder": decoder,
         "colour": "bgr",
         "mean": (0.0, 0.0, 0.0),
@@ -61,16 +59,12 @@ def embedder_spec(**changes: object) -> EmbedderSpec:
     values = {
         "name": "double",
         "onnx": Path("double.onnx"),
-        "sha256": "0" * 64,
-        "licence": "none",
         "template": "arcface",
         "chip_size": 8,
         "colour": "rgb",
         "mean": (0.0, 0.0, 0.0),
         "std": 1.0,
         "dimension": 4,
-        "similarity": 0.5,
-        "similarity_strict": 0.6,
     }
     return EmbedderSpec(**(values | changes))  # type: ignore[arg-type]
 

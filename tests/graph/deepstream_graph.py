@@ -41,7 +41,7 @@ ALIGNER = Aligner("arcface", 112)
 def yunet(models: Path, *, long_side: int = 320, close_up_size: int = 0) -> Detector:
     """Return the YuNet detector on ONNX Runtime."""
     onnx = models / "yunet_n.onnx"
-    spec = DetectorSpec("yunet", onnx, "", "", "yunet", "bgr", (0.0, 0.0, 0.0), 1.0, 32, 0.6)
+    spec = DetectorSpec("yunet", onnx, "yunet", "bgr", (0.0, 0.0, 0.0), 1.0, 32, 0.6)
     return Detector(
         OnnxRuntimeEngine(onnx),
         spec,
@@ -57,7 +57,7 @@ def arcface(models: Path) -> Embedder:
     """Return the ArcFace embedder on ONNX Runtime."""
     onnx = models / "mobilefacenet_arcface_y1.onnx"
     # (x - 127.5) / 128 is inside the graph.
-    spec = EmbedderSpec("y1", onnx, "", "", "arcface", 112, "rgb", (0.0, 0.0, 0.0), 1.0, 128, 0.35, 0.40)
+    spec = EmbedderSpec("y1", onnx, "arcface", 112, "rgb", (0.0, 0.0, 0.0), 1.0, 128)
     return Embedder(_Remembering(OnnxRuntimeEngine(onnx)), spec, batch=32)
 
 
@@ -79,7 +79,7 @@ class _Remembering:
 def face_ids(frames: Sequence[Frame], embedder: Embedder) -> Array:
     """Return who is who of a clip's frames, which carry chips."""
     settings = load_tracker_settings(CONFIGS / "deep_sort.yaml")
-    builder = IdentityBuilder(settings, embedder.spec.similarity, embedder.spec.similarity_strict)
+    builder = IdentityBuilder(settings, 0.35, 0.40)
     with ThreadPoolExecutor(1) as executor:
         for frame in embed(iter(frames), embedder, executor, ahead=1):
             builder.add(frame)

@@ -68,7 +68,6 @@ def test_a_clip_without_faces_is_a_clip_without_people():
     found = builder.finish()
     assert found.track_ids.shape == found.face_ids.shape == (0,)
     assert found.face_ids.dtype == found.track_ids.dtype == np.int32
-    assert found.tracks == []
 
 
 def test_faces_without_embeddings_are_refused():
@@ -82,15 +81,6 @@ def test_identify_passes_the_frames_on():
     builder = IdentityBuilder(SETTINGS, 0.35, 0.4)
     assert list(identify(frames, builder)) == frames
     assert builder.finish().face_ids.tolist() == [0] * 5
-
-
-def test_a_track_is_summed_up():
-    found, _ = identities(film([Actor(0, still(300, 300))], 20, Cast(ARCFACE)), ARCFACE)
-    (track,) = found.tracks
-    assert (track.track_id, track.face_id, track.first_frame, track.last_frame, track.faces) == (0, 0, 0, 19, 20)
-    assert track.embedding.dtype == np.float32
-    assert np.isclose(np.linalg.norm(track.embedding), 1, atol=1e-5)
-    assert len(track.best_rows) == 5
 
 
 def test_quality_may_be_missing():

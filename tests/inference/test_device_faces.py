@@ -21,7 +21,7 @@ from facesearch_trt.inference import device_faces
 from facesearch_trt.inference.build import BuildOrder, build_engine
 from facesearch_trt.inference.device import CudaDevice, DeviceBuffer, cuda_device
 from facesearch_trt.inference.device_faces import DeviceFaces
-from facesearch_trt.inference.device_frames import DeviceFrame, HostFrame, bgr_from_nv12
+from facesearch_trt.inference.device_frames import DeviceFrame, HostFrame
 from facesearch_trt.inference.heads import head_groups
 from facesearch_trt.inference.kernels import Pixels, load_kernels
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
@@ -30,6 +30,7 @@ from facesearch_trt.inference.tensorrt import TensorRTEngine, open_engine
 from facesearch_trt.types import Array, DetectorSpec, FaceBatch
 from tests.doubles.gpu.machine import GpuMachine
 from tests.faces.networks import write_scrfd
+from tests.inference.nv12 import bgr_from_nv12
 
 from . import networks
 
@@ -66,10 +67,6 @@ class Memory:
         pointer, pitch = self.put(image)
         return DeviceFrame("bgr", image.shape[1], image.shape[0], (pointer,), (pitch,))
 
-    def rgba(self, image: Array) -> DeviceFrame:
-        pointer, pitch = self.put(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA))
-        return DeviceFrame("rgba", image.shape[1], image.shape[0], (pointer,), (pitch,))
-
     def nv12(self, image: Array) -> tuple[DeviceFrame, Array]:
         """Return the frame and what it shows once colours are halved."""
         height, width = image.shape[:2]
@@ -104,7 +101,7 @@ class Ways:
             engines.append(
                 stack.enter_context(open_engine(file.stem, file, folder / "e", precision="fp32", profiles=shapes))
             )
-        spec = DetectorSpec(kind, files[0], "", "", kind, "rgb", MEAN, STD, 32, 0.5)
+        spec = DetectorSpec(kind, files[0], kind, "rgb", MEAN, STD, 32, 0.5)
         options: dict[str, Any] = {
             "long_side": 96,
             "close_up_size": close_up,
@@ -178,7 +175,7 @@ def test_a_batch_of_frames_of_several_sizes_and_layouts(ways: Callable[..., Ways
     frames = [
         both.memory.bgr(images[0]),
         nv12,
-        both.memory.rgba(images[2]),
+        both.memory.bgr(images[2]),
         both.memory.bgr(images[3]),
         both.memory.bgr(images[4]),
     ]

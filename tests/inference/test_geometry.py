@@ -18,11 +18,11 @@ from facesearch_trt.inference.device_faces import inverse_transforms
 from facesearch_trt.inference.device_frames import (
     FRAME_DTYPE,
     DeviceFrame,
-    bgr_from_nv12,
     frame_table,
     picture_from_nv12,
 )
 from facesearch_trt.types import Array
+from tests.inference.nv12 import bgr_from_nv12
 
 CUDA = Path(__file__).parents[2] / "facesearch_trt" / "inference" / "cuda"
 
@@ -95,13 +95,12 @@ def pointer(array: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def in_memory(image: Array, layout: Literal["bgr", "rgba"] = "bgr", margin: int = 0) -> tuple[Array, Array]:
+def in_memory(image: Array, margin: int = 0) -> tuple[Array, Array]:
     """Return a picture's description and the memory that it lies in, each row followed by ``margin`` bytes."""
-    pixels = image if layout == "bgr" else cv2.cvtColor(image, cv2.COLOR_BGR2RGBA)
-    height, width, channels = pixels.shape
+    height, width, channels = image.shape
     memory = np.full((height, width * channels + margin), 77, np.uint8)
-    memory[:, : width * channels] = pixels.reshape(height, -1)
-    frame = DeviceFrame(layout, width, height, (memory.ctypes.data,), (memory.strides[0],))
+    memory[:, : width * channels] = image.reshape(height, -1)
+    frame = DeviceFrame("bgr", width, height, (memory.ctypes.data,), (memory.strides[0],))
     return frame_table([frame]), memory
 
 
@@ -142,13 +141,10 @@ def test_letterbox_is_that_of_the_cpu(arithmetic: ctypes.CDLL, size: tuple[int, 
 
 
 @pytest.mark.parametrize(("template", "side"), [("arcface", 112), ("dlib", 150)])
-@pytest.mark.parametrize("layout", ["bgr", "rgba"])
-def test_chips_are_those_of_the_cpu(
-    arithmetic: ctypes.CDLL, template: Literal["arcface", "dlib"], side: int, layout: Literal["bgr", "rgba"]
-) -> None:
+def test_chips_are_those_of_the_cpu(arithmetic: ctypes.CDLL, template: Literal["arcface", "dlib"], side: int) -> None:
     random = np.random.default_rng(side)
     image = noise(333, 217)
-    table, memory = in_memory(image, layout, margin=3)
+    table, memory = in_memory(image, margin=3)
     aligner = Aligner(template, side)
     for _ in range(60):
         # Faces of 3 to 400 px, turned any way, also beside and far outside the frame.

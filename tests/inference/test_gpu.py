@@ -21,7 +21,7 @@ from facesearch_trt.faces.network import fill_planes
 from facesearch_trt.inference.build import BuildOrder, build_engine
 from facesearch_trt.inference.device import CudaDevice, DeviceArray, cuda_device
 from facesearch_trt.inference.device_faces import inverse_transforms
-from facesearch_trt.inference.device_frames import DeviceFrame, bgr_from_nv12, frame_table
+from facesearch_trt.inference.device_frames import DeviceFrame, frame_table
 from facesearch_trt.inference.kernels import FACE_DTYPE, LOOK_DTYPE, Pixels, load_kernels
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
 from facesearch_trt.inference.precision import Calibration
@@ -29,6 +29,7 @@ from facesearch_trt.inference.profiles import detector_profiles, embedder_profil
 from facesearch_trt.inference.tensorrt import open_engine
 from facesearch_trt.inference.verify import selftest_picture
 from facesearch_trt.types import Array
+from tests.inference.nv12 import bgr_from_nv12
 
 from . import networks
 
@@ -124,7 +125,7 @@ def test_memory_comes_back(tmp_path: Path, embedder: Path) -> None:
     assert free[-1] >= free[2] - (1 << 20), free
 
 
-@pytest.mark.parametrize("layout", ["bgr", "rgba", "nv12"])
+@pytest.mark.parametrize("layout", ["bgr", "nv12"])
 @pytest.mark.parametrize("size", [(640, 360), (1920, 1080), (334, 218)])
 def test_letterbox_and_chips_are_those_of_the_cpu(
     scratch: Scratch, tmp_path: Path, layout: Any, size: tuple[int, int]
@@ -138,8 +139,7 @@ def test_letterbox_and_chips_are_those_of_the_cpu(
         image = bgr_from_nv12(luma, chroma)
     else:
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        alpha = np.full((height, width, 1), 255, np.uint8)
-        planes = [image if layout == "bgr" else np.concatenate([image[..., ::-1], alpha], axis=2)]
+        planes = [image]
     on_device = [scratch.put(plane) for plane in planes]
     frame = DeviceFrame(
         layout, width, height, tuple(one.pointer for one in on_device), tuple(plane.strides[0] for plane in planes)

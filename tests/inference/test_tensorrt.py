@@ -15,7 +15,7 @@ from facesearch_trt.errors import EngineError
 from facesearch_trt.inference import cuda_graph
 from facesearch_trt.inference.build import BuildOrder, build_engine
 from facesearch_trt.inference.cache import entries
-from facesearch_trt.inference.device import DeviceArray, cuda_device
+from facesearch_trt.inference.device import cuda_device
 from facesearch_trt.inference.engine import Engine
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
 from facesearch_trt.inference.profiles import detector_profiles, embedder_profiles
@@ -131,29 +131,6 @@ def test_where_recording_fails_it_says_so_and_runs_on(
             np.testing.assert_allclose(engine.infer(feeds)["embedding"], reference.infer(feeds)["embedding"], atol=1e-4)
     assert caplog.text.count("runs without CUDA graphs") == 1
     assert "cuGraphInstantiateWithFlags" in caplog.text and "801" in caplog.text
-
-
-def test_arrays_on_the_device(gpu: GpuMachine, opened: Opener, reference: Engine) -> None:
-    device, host = cuda_device(), chips(4, 5)
-    with opened() as engine:
-        with device.active():
-            stream, buffer, pinned = device.stream(), device.allocate(host.nbytes, "test"), device.pinned(host.nbytes)
-            pinned.view(host.shape, "float32")[...] = host
-            stream.upload(buffer.pointer, pinned.view(host.shape, "float32"))
-            stream.synchronize()
-        for _ in range(3):
-            with engine.infer_device({"input": DeviceArray(buffer.pointer, host.shape, "float32")}) as outputs:
-                assert outputs["embedding"].shape == (4, 8)
-                got = (
-                    gpu.device_bytes(outputs["embedding"].pointer, outputs["embedding"].nbytes)
-                    .view(np.float32)
-                    .reshape(4, 8)
-                )
-                np.testing.assert_allclose(got, reference.infer({"input": host})["embedding"], atol=1e-4)
-        with device.active():
-            for one in (buffer, pinned, stream):
-                one.close()
-            del stream
 
 
 def test_wrong_names_types_and_shapes(opened: Opener) -> None:

@@ -90,22 +90,16 @@ def test_nothing_to_compare_is_an_error() -> None:
 
 def test_real_networks_in_float16_on_the_bundled_picture(shared_models: Path, tmp_path: Path) -> None:
     """YuNet and a MobileFaceNet find and know the face of the bundled picture in float16 as in float32."""
-    detector = DetectorSpec(
-        "yunet", shared_models / "yunet_n.onnx", "", "", "yunet", "bgr", (0.0, 0.0, 0.0), 1.0, 32, 0.6
-    )
+    detector = DetectorSpec("yunet", shared_models / "yunet_n.onnx", "yunet", "bgr", (0.0, 0.0, 0.0), 1.0, 32, 0.6)
     embedder = EmbedderSpec(
         "y1",
         shared_models / "mobilefacenet_arcface_y1.onnx",
-        "",
-        "",
         "arcface",
         112,
         "rgb",
         (0.0, 0.0, 0.0),
         1.0,
         128,
-        0.35,
-        0.4,
     )
 
     def subject(precision: str) -> Subject:

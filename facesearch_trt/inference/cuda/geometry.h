@@ -15,11 +15,11 @@
 #define FS_INLINE static inline
 #endif
 
-enum { FS_BGR = 0, FS_RGBA = 1, FS_NV12 = 2 };
+enum { FS_BGR = 0, FS_NV12 = 1 };
 
 /* A picture in device memory. */
 typedef struct {
-    unsigned long long plane0; /* BGR, RGBA or Y */
+    unsigned long long plane0; /* BGR or Y */
     unsigned long long plane1; /* interleaved UV of NV12 */
     int pitch0, pitch1;        /* bytes per row */
     int width, height;         /* px */
@@ -53,11 +53,6 @@ FS_INLINE void fs_pixel(const fs_frame *frame, int x, int y, int bgr[3]) {
         bgr[0] = row[0];
         bgr[1] = row[1];
         bgr[2] = row[2];
-    } else if (frame->format == FS_RGBA) {
-        row += 4 * x;
-        bgr[0] = row[2];
-        bgr[1] = row[1];
-        bgr[2] = row[0];
     } else {
         /* Two by two pixels share one U and V, as in cv2.COLOR_YUV2BGR_NV12. */
         const unsigned char *uv = (const unsigned char *)(frame->plane1) + (long long)(y >> 1) * frame->pitch1 + (x & ~1);
