@@ -27,6 +27,10 @@ REPORT_FILE = "report.html"
 
 MOST_PEOPLE = 1000
 """On the wall; a picture takes about 4 kB of the file."""
+MOST_CLIPS = 1000
+"""With their timelines, which take some 16 kB of the file."""
+_MOST_PROBLEMS = 1000
+"""Clips in the list of problems."""
 _MOST_ROWS = 40
 """People in a clip's timeline."""
 _MOST_MOMENTS = 12
@@ -69,6 +73,7 @@ def _rendered(root: Path, snapshot: Snapshot) -> str:
     place = {person.key: number for number, person in enumerate(people)}
     faces = [f".f{number}{{background-image:url({uri})}}" for number, one in enumerate(people) if (uri := _face(one))]
     pairs = seconds_together(snapshot.clips, snapshot)
+    problems = [clip for clip in snapshot.clips if _has_problem(clip)]
     longest = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     style = "\n".join([_static("base.css"), _static("report.css"), *faces])
     script = "\n".join([_static("report.js"), _static("arrows.js")])
@@ -88,14 +93,16 @@ def _rendered(root: Path, snapshot: Snapshot) -> str:
             total=len(snapshot.reported),
             place=place,
             has_face={number for number, one in enumerate(people) if one.best.best.picture.chip},
-            clips=[_clip_part(clip, snapshot) for clip in snapshot.clips],
+            clips=[_clip_part(clip, snapshot) for clip in snapshot.clips[:MOST_CLIPS]],
+            total_clips=len(snapshot.clips),
             seconds=sum(clip.seconds for clip in snapshot.clips),
             faces=sum(clip.record.counts.faces for clip in snapshot.clips if clip.record is not None),
             pairs=[
                 (snapshot.person_of[one], snapshot.person_of[two], spent) for (one, two), spent in longest[:_MOST_PAIRS]
             ],
             more_pairs=max(0, len(longest) - _MOST_PAIRS),
-            problems=[clip for clip in snapshot.clips if _has_problem(clip)],
+            problems=problems[:_MOST_PROBLEMS],
+            total_problems=len(problems),
             moments=_MOST_MOMENTS,
             link=_link,
         )

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ..config import Options
 from ..erasing import Erased, erase_clip, erase_person
 from ..errors import InputError, OptionError
-from ..identity.scale import unit
 from ..people.corrections import (
     Undoable,
     ignore_people,
@@ -23,11 +19,11 @@ from ..people.corrections import (
     split_person,
     undo_correction,
 )
-from ..people.files import read_state
 from ..people.thresholds import Similarities, similarities_of
 from ..people.update import known_people, resolve
 from ..search.index import Answer
 from ..wiring import Tools
+from .alike import Alike, Resemblance
 from .boxes import BoxCache
 from .finder import Choice, Finder, IndexKeeper
 from .jobs import Job, Jobs
@@ -35,16 +31,7 @@ from .library import Library
 from .runs import Redo, RunRequest, flags_of, next_options, to_redo
 from .views import ClipView, PersonView, Snapshot
 
-__all__ = ["Alike", "Service"]
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Somebody who may be the same person."""
-
-    person: PersonView
-    similarity: float
-    """Cosine of the two people's mean embeddings."""
+__all__ = ["Service"]
 
 
 class Service:
@@ -61,6 +48,7 @@ class Service:
         self.keeper = IndexKeeper(self.root, index)
         self.jobs = Jobs(self._changed)
         self.boxes = BoxCache()
+        self._resemblance = Resemblance(self.root)
         # Corrections one at a time: each is based on the people that its page showed.
         self._changing = threading.Lock()
 
@@ -94,36 +82,8 @@ class Service:
         return found
 
     def alike(self, person: PersonView, count: int) -> list[Alike]:
-        """Return who resembles a person most and was never seen together with that person."""
-        state = read_state(self.root)
-        if state is None or person.person_id is None or not len(state.person_ids):
-            return []
-        vectors = np.concatenate([clip.vectors for clip in state.clips if len(clip.face_ids)])
-        weights = np.concatenate([clip.weights for clip in state.clips])
-        people, groups = np.unique(state.person_ids, return_inverse=True)
-        sums = np.zeros((len(people), vectors.shape[1]))
-        np.add.at(sums, groups, vectors * weights[:, None])
-        own = np.flatnonzero(people == person.person_id)
-        if not len(own):
-            return []
-        means = unit(sums)
-        cosines = means @ means[own[0]]
-        apart, start = {person.person_id}, 0
-        for clip in state.clips:
-            ids = state.person_ids[start : start + len(clip.face_ids)]
-            start += len(clip.face_ids)
-            for pair in ids[clip.conflicts].tolist() if len(clip.conflicts) else []:
-                if person.person_id in pair:
-                    apart |= set(pair)
-        known = self.snapshot().person_of
-        found = []
-        for at in np.argsort(-cosines).tolist():
-            other = known.get(str(people[at]))
-            if other is not None and int(people[at]) not in apart and not other.ignored:
-                found.append(Alike(other, float(cosines[at])))
-            if len(found) == count:
-                break
-        return found
+        """Return who may be the same person; see :meth:`Resemblance.alike`."""
+        return self._resemblance.alike(person, self.snapshot(), count)
 
     # Changes.
 

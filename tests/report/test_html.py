@@ -141,3 +141,20 @@ def test_a_person_with_two_ids_in_a_clip_is_in_one_clip(root: Path) -> None:
     twice = replace(person, seen=(person.seen[0], person.seen[0]))
     assert twice.clip_count == 1
     assert person.clip_count == len({seen.clip.name for seen in person.seen})
+
+
+def test_many_clips(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = write_report(root).path.read_text()
+    clips = len(Library(root).snapshot().clips)
+    assert (whole.count('<div class="card pad part"'), clips) == (4, 4)
+    assert "in order of their names" not in whole
+    monkeypatch.setattr(report, "MOST_CLIPS", 2)
+    monkeypatch.setattr(report, "_MOST_PROBLEMS", 0)
+    written = write_report(root)
+    page = written.path.read_text()
+    assert page.count('<div class="card pad part"') == 2
+    assert "The first 2 clips of 4 in order of their names" in page
+    assert "… and 1 clip more." in page
+    # Nobody is lost with the clips that are not shown.
+    assert page.count('<li class="tile"') == whole.count('<li class="tile"')
+    assert (written.clips, written.people) == (4, 4)
