@@ -1,26 +1,21 @@
 """Clips over a Ray cluster. The only module that imports ray.
 
-Ray decides what runs where: every clip is a task that asks for a share of a GPU, or for cores where the cluster has no GPU. A task has its
-clip done by a child of Ray's worker process (:mod:`.isolated`), which loads the networks once for all clips that the worker gets and
-may die without taking the worker along. What is left to do here is to say how often a clip is tried, and to gather the progress.
+Ray decides what runs where: every clip is a task that asks for a share of a GPU, or for cores where the cluster has no GPU. What the
+task does is in :mod:`.cluster_worker`. What is left to do here is to say how often a clip is tried, and to gather the progress.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
+from .cluster_worker import Board, do_clip, prepare
 from .config import Options, options_as_dict
 from .errors import (
     BackendError,
@@ -32,7 +27,7 @@ from .errors import (
     WorkerError,
     pip_install,
 )
-from .running.isolated import Isolated, Order
+from .running.isolated import Order
 from .running.runner import DEATHS, Outcome, Watcher, largest_first, settled
 from .store.clip import ClipStore
 from .types import Clip
@@ -44,7 +39,6 @@ _log = logging.getLogger(__name__)
 _LOST = 5
 """Machines that may be lost under a clip before it fails: their loss is not its fault, but there has to be an end."""
 _POLL_S = 0.5
-_TELL_EVERY_S = 1.0
 _BUSY_WAIT_S = 2.0
 _MOST_CPUS = 4
 """Cores of a worker on a machine without a GPU: one clip's chain keeps about so many busy."""
@@ -59,86 +53,6 @@ def _ray() -> Any:
             remedy=f"Install it: {pip_install('facesearch_trt[ray]')}",
         ) from error
     return ray
-
-
-# What runs on the machines of the cluster.
-
-_isolated: dict[bytes, Isolated] = {}
-"""The child of this worker process of Ray, by its order."""
-
-
-class _Teller:
-    """A watcher that tells the progress of one clip to where all of it is gathered."""
-
-    def __init__(self, board: Any, number: int) -> None:
-        self._board, self._number = board, number
-        self._frames = self._faces = 0
-        self._told_s = time.monotonic()
-
-    def started(self, clip: Clip, frames_expected: int | None) -> None:
-        self._board.tell.remote(("started", self._number, frames_expected))
-
-    def advanced(self, clip: Clip, frames: int, faces: int) -> None:
-        self._frames += frames
-        self._faces += faces
-        if time.monotonic() - self._told_s > _TELL_EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._frames:
-            self._board.tell.remote(("advanced", self._number, self._frames, self._faces))
-        self._frames = self._faces = 0
-        self._told_s = time.monotonic()
-
-    def finished(self, outcome: Outcome) -> None:
-        raise AssertionError("the driver says this")
-
-
-class _Board:
-    """Gathers what the workers tell until the driver takes it."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[Any, ...]] = []
-
-    def tell(self, event: tuple[Any, ...]) -> None:
-        self._events.append(event)
-
-    def take(self) -> list[tuple[Any, ...]]:
-        events, self._events = self._events, []
-        return events
-
-
-def _do_clip(order: Order, clip: Clip, number: int, board: Any) -> Outcome | FaceSearchError:
-    """Do a clip in this worker's child; an error of it is returned, so that Ray does not wrap it."""
-    key = pickle.dumps(order)
-    if key not in _isolated:
-        for other in _isolated.values():
-            other.close()
-        _isolated.clear()
-        _isolated[key] = Isolated(order)
-    watcher = _Teller(board, number)
-    try:
-        return _isolated[key].job(clip, watcher)
-    except FaceSearchError as error:
-        return error
-    finally:
-        watcher.flush()
-
-
-def _prepare(options: dict[str, Any]) -> tuple[int, str]:
-    """Build what the networks need on this machine, unless it is there; one at a time, by the build's own lock."""
-    import subprocess
-    import sys
-
-    with tempfile.TemporaryDirectory() as directory:
-        config = Path(directory) / "options.yaml"
-        config.write_text(yaml.safe_dump(options))
-        command = [sys.executable, "-m", "facesearch_trt", "build", "--config", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, (done.stderr or done.stdout).strip()[-500:]
-
-
-# What runs where the user is.
 
 
 @dataclass(slots=True)
@@ -204,12 +118,12 @@ class Cluster:
             self._build_engines()
         here = self._ray.get_runtime_context().get_node_id()
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
-        board = self._ray.remote(_Board).options(num_cpus=0, scheduling_strategy=strategy).remote()
+        board = self._ray.remote(Board).options(num_cpus=0, scheduling_strategy=strategy).remote()
         return _Run(self._ray, self._order, self._wanted, board, clips, watcher).go()
 
     def _build_engines(self) -> None:
         """Have each kind of GPU build its engines once, on one machine of that kind, if they are not there yet."""
-        task = self._ray.remote(_prepare)
+        task = self._ray.remote(prepare)
         share = {"num_gpus": self._wanted["num_gpus"], "max_retries": 2}
         options = options_as_dict(self._order.options)
         kinds: list[str | None] = list(self._gpu_kinds) or [None]
@@ -246,7 +160,7 @@ class _Run:
         self._board = board
         self._order = ray.put(order)
         # How often a clip is tried is counted here, where a dead worker can be told from a lost machine.
-        self._remote = ray.remote(_do_clip).options(max_retries=0, **wanted)
+        self._remote = ray.remote(do_clip).options(max_retries=0, **wanted)
         self._clips = clips
         self._watcher = watcher
         self._outcomes: dict[int, Outcome] = {}
