@@ -28,9 +28,10 @@ from .graph.probe import PydsReader
 from .graph.servicemaker import ServiceMakerGraph
 from .graph.video_facts import look_into
 from .inference.build import this_machine
-from .inference.cache import EngineKey, file_sha256, find
+from .inference.cache import EngineKey, find
 from .inference.choose import NetworkOrder
 from .inference.device import cuda_device
+from .inference.files import file_sha256
 from .inference.host_copies import HostCopies
 from .inference.profiles import Profile
 from .models.entries import DetectorEntry

@@ -14,10 +14,10 @@ from ..config import Options
 from ..errors import EngineError, InputError
 from ..faces.letterbox import detector_input_size, letterbox_for
 from ..faces.network import fill_planes
-from ..inference.cache import file_sha256
 from ..inference.calibration import calibration_from_pictures, calibration_pictures
 from ..inference.choose import Backend, NetworkOrder
 from ..inference.cpu_int8 import CpuInt8, cpu_has_vnni, measured_speedup, record_int8
+from ..inference.files import file_sha256
 from ..inference.onnxruntime import OnnxRuntimeEngine
 from ..inference.precision import Calibration, quantised_for_cpu
 from ..inference.verify import BoxAgreement, CosineAgreement, compare_detectors, compare_embedders

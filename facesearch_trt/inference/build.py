@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError
-from .cache import EngineEntry, EngineKey, Machine, build_lock, entries, file_sha256, store, write_atomic
+from .cache import EngineEntry, EngineKey, Machine, build_lock, entries, store
 from .device import CudaDevice, gib
+from .files import file_sha256, write_atomic
 from .precision import Calibration, node_label, typed_onnx
 from .profiles import Profile
 from .trt_logging import last_errors, trt_logger

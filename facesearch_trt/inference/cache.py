@@ -12,15 +12,14 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError
+from .files import write_atomic
 from .profiles import Profile
 
 __all__ = [
@@ -29,12 +28,10 @@ __all__ = [
     "Machine",
     "build_lock",
     "entries",
-    "file_sha256",
     "find",
     "read_plan",
     "rebuild",
     "store",
-    "write_atomic",
 ]
 
 _log = logging.getLogger(__name__)
@@ -280,34 +277,3 @@ def build_lock(directory: Path, *, shared: bool = False) -> Iterator[None]:
             for left in directory.glob(".tmp-*"):  # of a build that was killed
                 left.unlink(missing_ok=True)
         yield
-
-
-def write_atomic(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all. Raises EngineError where it cannot be written."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise EngineError(
-            "cannot write", where=path, found=error, remedy="Free disk space or choose another directory."
-        ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal. Raises EngineError where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise EngineError("cannot read the network", where=path, found=error) from error
-    return digest.hexdigest()

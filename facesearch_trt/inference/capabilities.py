@@ -10,9 +10,10 @@ from pathlib import Path
 from ..errors import EngineError, FaceSearchError
 from ..types import Capability
 from .build import this_machine
-from .cache import EngineKey, Machine, entries, file_sha256, find
+from .cache import EngineKey, Machine, entries, find
 from .choose import NetworkOrder
 from .device import cuda_device, gib, gpus
+from .files import file_sha256
 from .kernels import kernels_ready
 from .onnxruntime import onnxruntime_facts
 from .precision import PRECISIONS

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ..errors import BackendError, EngineError
 from .build import this_machine
-from .cache import EngineKey, file_sha256, find
+from .cache import EngineKey, find
 from .cpu_int8 import offered_int8
 from .device import cuda_device
 from .engine import Engine
+from .files import file_sha256
 from .onnxruntime import OnnxRuntimeEngine
 from .profiles import Profile
 from .tensorrt import open_engine, tensorrt_problem

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..errors import EngineError
 from ..types import Array
-from .cache import file_sha256, write_atomic
 from .engine import Engine
+from .files import file_sha256, write_atomic
 
 __all__ = ["CpuInt8", "cpu_has_vnni", "measured_speedup", "offered_int8", "record_int8"]
 

@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from ..types import Array, FaceBatch
-from .device import DeviceArray
 from .device_frames import DeviceFrame, frame_table
+from .device_memory import DeviceArray
 from .execution import ExecutionSlot
 from .heads import HeadGroup, cells_of, channels_of, dense_outputs
 from .kernels import FACE_DTYPE, HEAD_DTYPE, LOOK_DTYPE, Kernels, Pixels

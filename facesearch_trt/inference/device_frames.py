@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import EngineError
 from ..types import Array
-from .device import CudaDevice, CudaStream, DeviceBuffer, PinnedBuffer
+from .device import CudaDevice, CudaStream
+from .device_memory import DeviceBuffer, PinnedBuffer
 
 __all__ = ["FRAME_DTYPE", "DeviceFrame", "HostFrame", "YuvMatrix", "frame_table", "picture_from_nv12"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import EngineError
 from ..types import Array
 from .cuda_graph import CudaGraph, driver_library
-from .device import CudaDevice, CudaStream, DeviceArray, DeviceBuffer, PinnedBuffer
+from .device import CudaDevice, CudaStream
+from .device_memory import DeviceArray, DeviceBuffer, PinnedBuffer
 from .engine import TensorSpec
 from .profiles import Profile, fitting_profile
 from .trt_logging import last_errors

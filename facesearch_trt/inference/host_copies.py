@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..types import Array
-from .device import CudaDevice, CudaStream, PinnedBuffer
+from .device import CudaDevice, CudaStream
+from .device_memory import PinnedBuffer
 
 __all__ = ["Fetch", "HostCopies"]
 

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import EngineError
-from .cache import write_atomic
-from .device import CudaDevice, CudaStream, DeviceArray
+from .device import CudaDevice, CudaStream
+from .device_memory import DeviceArray
+from .files import write_atomic
 
 __all__ = [
     "FACE_DTYPE",

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from ..errors import EngineError
 from ..types import Array
-from .cache import file_sha256, write_atomic
+from .files import file_sha256, write_atomic
 
 __all__ = ["PRECISIONS", "Calibration", "node_label", "quantised_for_cpu", "typed_onnx"]
 

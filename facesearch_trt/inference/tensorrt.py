@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import EngineError
 from ..types import Array
 from .build import this_machine
-from .cache import EngineKey, file_sha256, find, read_plan, rebuild
+from .cache import EngineKey, find, read_plan, rebuild
 from .device import CudaDevice, cuda_device
 from .engine import TensorSpec
 from .execution import ExecutionSlot, NetworkShape
+from .files import file_sha256
 from .profiles import Profile
 from .trt_logging import last_errors, trt_logger
 from .trt_versions import context_memory_bytes, import_tensorrt

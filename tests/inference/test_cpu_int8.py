@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from facesearch_trt.errors import EngineError
-from facesearch_trt.inference.cache import file_sha256
 from facesearch_trt.inference.cpu_int8 import CpuInt8, cpu_has_vnni, measured_speedup, offered_int8, record_int8
+from facesearch_trt.inference.files import file_sha256
 from facesearch_trt.types import Array
 
 

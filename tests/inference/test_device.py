@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from facesearch_trt.errors import EngineError
-from facesearch_trt.inference.device import CudaDevice, DeviceArray, cuda_device, gib
+from facesearch_trt.inference.device import CudaDevice, cuda_device, gib
 from facesearch_trt.inference.device_frames import DeviceFrame
+from facesearch_trt.inference.device_memory import DeviceArray
 from facesearch_trt.inference.tensorrt import tensorrt_problem
 from tests.doubles.gpu.contract import Violation
 from tests.doubles.gpu.install import installed

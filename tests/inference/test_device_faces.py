@@ -19,9 +19,10 @@ from facesearch_trt.faces.letterbox import Letterbox
 from facesearch_trt.faces.network import fill_planes
 from facesearch_trt.inference import device_faces
 from facesearch_trt.inference.build import BuildOrder, build_engine
-from facesearch_trt.inference.device import CudaDevice, DeviceBuffer, cuda_device
+from facesearch_trt.inference.device import CudaDevice, cuda_device
 from facesearch_trt.inference.device_faces import DeviceFaces
 from facesearch_trt.inference.device_frames import DeviceFrame, HostFrame
+from facesearch_trt.inference.device_memory import DeviceBuffer
 from facesearch_trt.inference.heads import head_groups
 from facesearch_trt.inference.kernels import Pixels, load_kernels
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine

@@ -19,9 +19,10 @@ from facesearch_trt.faces.align import Aligner
 from facesearch_trt.faces.letterbox import detector_input_size, letterbox_for
 from facesearch_trt.faces.network import fill_planes
 from facesearch_trt.inference.build import BuildOrder, build_engine
-from facesearch_trt.inference.device import CudaDevice, DeviceArray, cuda_device
+from facesearch_trt.inference.device import CudaDevice, cuda_device
 from facesearch_trt.inference.device_faces import inverse_transforms
 from facesearch_trt.inference.device_frames import DeviceFrame, frame_table
+from facesearch_trt.inference.device_memory import DeviceArray
 from facesearch_trt.inference.kernels import FACE_DTYPE, LOOK_DTYPE, Pixels, load_kernels
 from facesearch_trt.inference.onnxruntime import OnnxRuntimeEngine
 from facesearch_trt.inference.precision import Calibration
