@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from .graph.containers import layout_of
 from .graph.inputs import images_of
@@ -28,6 +28,15 @@ _OF_THE_RUN = frozenset(
     {"force", "report", "threads", "stall_timeout_s", "clips_at_once", "isolate", "ray_cpus", "ray_gpu_share"}
 )
 """Options that say nothing of the results."""
+_OF_STEP: dict[StepName, frozenset[str]] = {
+    "frames": frozenset({"every", "frames", "graph"}),
+    "faces": frozenset(
+        "frames crops detector detector_size close_up_size score_threshold nms_iou min_face_px detect_batch".split()
+    ),
+    "embeddings": frozenset({"crops", "embed_batch"}),
+    "identity": frozenset({"deepsort", "similarity_threshold"}),
+}
+"""Options that say something of these steps only; a step that is done alone was not told those of the others."""
 _WORTH_TELLING_S = 10.0
 _log = logging.getLogger(__name__)
 
@@ -145,8 +154,7 @@ class Pass:
         tools, record = self._tools, self._writer.record
         record.clip = self.clip.name
         record.seconds = {**record.seconds, **self._stopwatch.seconds()}
-        options = {name: value for name, value in asdict(tools.options).items() if name not in _OF_THE_RUN}
-        record.options = options
+        record.options = self._options(record.options)
         if source is not None:
             record.source = self._source
             record.damage = source.damage
@@ -164,6 +172,13 @@ class Pass:
         self._writer.commit()
         self._tell_of_a_slow_disk()
         return self._outcome("done" if record.damage is None else "damaged", record.damage or "")
+
+    def _options(self, recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options to record, given those of the steps that were done before."""
+        options = {name: value for name, value in asdict(self._tools.options).items() if name not in _OF_THE_RUN}
+        mine = {name for step in self._keys for name in _OF_STEP[step]}
+        others = {name for names in _OF_STEP.values() for name in names} - mine
+        return {name: recorded.get(name, value) if name in others else value for name, value in options.items()}
 
     def _tell_of_a_slow_disk(self) -> None:
         """Say so where the pass spent most of its time waiting for its results to be written."""

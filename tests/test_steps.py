@@ -24,6 +24,7 @@ from facesearch_trt.store.pth import read_pth
 from facesearch_trt.store.record import Source
 from facesearch_trt.types import Clip
 from facesearch_trt.wiring import Tools
+from tests.faults.clips import QUICK, make_clips
 
 EVERY = "5"
 """Frames between two that are used: the clip's people and shots, in a fifth of the time."""
@@ -211,3 +212,22 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, finished: Path, momen
         "last_run.json",
         "report.html",
     }
+
+
+def test_a_step_leaves_the_options_of_the_others_recorded(tmp_path: Path) -> None:
+    root = make_clips(tmp_path / "root", "a")
+    told = {
+        "frames": ["--every", "5", "--frames", "faces"],
+        "faces": ["--frames", "faces", "--detector-size", "64", "--no-crops"],
+        "embeddings": ["--no-crops"],
+        "identity": ["--similarity-threshold", "0.9"],
+    }
+    for step, flags in told.items():
+        assert main([step, "--input_directory", str(root), *flags]) == 0
+    options = json.loads((root / "a.pipeline" / "run.json").read_text())["options"]
+    wanted = {"every": 5, "frames": "faces", "detector_size": 64, "crops": False, "similarity_threshold": 0.9}
+    assert {name: options[name] for name in wanted} == wanted
+    # The whole job has its own word on all of them.
+    assert main(["run", "--input_directory", str(root), *QUICK, "--every", "2"]) == 0
+    options = json.loads((root / "a.pipeline" / "run.json").read_text())["options"]
+    assert (options["every"], options["crops"], options["similarity_threshold"]) == (2, True, None)
