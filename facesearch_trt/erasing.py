@@ -6,7 +6,6 @@ again with ``--force`` finds the person again. Pictures of whole frames stay too
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from .people.forgetting import Faces, forget, who_is_who
 from .people.gallery import load_gallery
 from .people.update import known_people, resolve
 from .report.html import REPORT_FILE, write_report
+from .running.cores import usable_cores
 from .search.rows import clip_key
 from .search.where import Where
 from .search.writer import IndexWriter
@@ -211,7 +211,7 @@ def _forget(root: Path, faces: Faces, people: set[int] | tuple[()], erased: Eras
 def _without_faces(root: Path, faces: Mapping[str, set[int]], erased: Erased) -> dict[str, FaceSearchError]:
     """Take people out of clips; return those in which they still are, and why."""
     failed: dict[str, FaceSearchError] = {}
-    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(max(2, usable_cores())) as pool:
         for clip, face_ids in sorted(faces.items()):
             try:
                 if not _holds_faces(root, clip):
