@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from ..errors import FaceSearchError, StoreError
+from ..errors import FaceSearchError, StoreError, pip_install
 
 __all__ = ["btree", "connect", "is_remote", "lance_errors", "quoted", "rabitq", "table_name", "table_names"]
 
@@ -35,7 +35,7 @@ def connect(location: str) -> Any:
         raise StoreError(
             f"the Python package {error.name!r} is not installed",
             where=location,
-            remedy="Run: pip install 'facesearch_trt[search]'",
+            remedy=f"Run: {pip_install('facesearch_trt[search]')}",
         ) from error
     with lance_errors(location):
         return lancedb.connect(location, read_consistency_interval=timedelta(0))

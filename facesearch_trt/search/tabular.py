@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import StoreError
+from ..errors import StoreError, pip_install
 
 __all__ = ["ColumnType", "write_json", "write_parquet"]
 
@@ -29,7 +29,7 @@ def write_parquet(path: Path, columns: Mapping[str, ColumnType], rows: Iterable[
         raise StoreError(
             "the Python package 'pyarrow' is not installed",
             where=path,
-            remedy="Run: pip install 'facesearch_trt[search]'",
+            remedy=f"Run: {pip_install('facesearch_trt[search]')}",
         ) from error
     types = {"str": pa.string(), "bool": pa.bool_()}
     schema = pa.schema([(name, types.get(kind) or getattr(pa, kind)()) for name, kind in columns.items()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -127,7 +128,8 @@ def test_a_full_disk_is_told(local_pack: list[str], monkeypatch: pytest.MonkeyPa
 def test_a_package_that_is_missing_is_told(local_pack: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
     monkeypatch.setattr(machine.importlib.metadata, "requires", lambda _: ["norfair>=2.3", "nothing-such>=1"])
     assert main(["doctor", *local_pack]) == 1
-    assert "MISSING nothing-such: not installed  -> pip install 'nothing-such>=1'" in capsys.readouterr().out
+    remedy = f"{shlex.quote(sys.executable)} -m pip install 'nothing-such>=1'"
+    assert f"MISSING nothing-such: not installed  -> {remedy}" in capsys.readouterr().out
 
 
 def test_without_gstreamer_it_still_tells_the_rest(local_pack: list[str]) -> None:
