@@ -41,6 +41,7 @@ CODECS = {
     "vp9": "vp9enc deadline=1 cpu-used=8 keyframe-max-dist={gop} ! vp9parse",
     "av1": "av1enc usage-profile=realtime cpu-used=8 keyframe-max-dist={gop} ! av1parse",
     "mpeg4": "avenc_mpeg4 name=untimed gop-size={gop} bitrate=2000000",
+    "mpeg4-b": "avenc_mpeg4 name=untimed gop-size={gop} bitrate=2000000 max-bframes=2",
     "mjpeg": "jpegenc",
     "theora": "theoraenc keyframe-freq={gop}",
     "raw": "identity",

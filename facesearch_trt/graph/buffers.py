@@ -14,7 +14,11 @@ from ..errors import DecodeError
 from ..types import Array
 from .gst import gstreamer
 
-__all__ = ["MapInfo", "core_library", "mapped", "open_end", "pts_s_of"]
+__all__ = ["MapInfo", "core_library", "following_pts_s", "mapped", "open_end", "pts_s_of"]
+
+_LATER_S = 0.0005
+"""By how much a frame is shown later than the one before at the least: half of Matroska's resolution. Sums of frame
+durations are inexact by nanoseconds."""
 
 
 def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
@@ -30,6 +34,17 @@ def pts_s_of(sample: Any, *, absolute: bool = False) -> float | None:
         return None
     time_ns = buffer.pts if absolute else sample.get_segment().to_stream_time(gst.Format.TIME, buffer.pts)
     return None if time_ns == gst.CLOCK_TIME_NONE else float(time_ns / gst.SECOND)
+
+
+def following_pts_s(found_s: float | None, last_s: float | None, duration_s: float) -> float:
+    """Return when a frame is shown, seconds: at ``found_s``, if that is known and after ``last_s``, the frame before (None
+    for the first); otherwise ``duration_s`` after that frame.
+
+    AVI tells times in the order of decoding alone, so that a key frame behind B-frames comes with a time too early.
+    """
+    if last_s is None:
+        return 0.0 if found_s is None else found_s
+    return last_s + duration_s if found_s is None or found_s - last_s < _LATER_S else found_s
 
 
 class MapInfo(ctypes.Structure):

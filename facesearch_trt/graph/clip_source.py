@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import DecodeError
 from ..types import Clip, Frame
 from .autoplug import Autoplug
-from .buffers import pts_s_of
+from .buffers import following_pts_s, pts_s_of
 from .coded import CodedStream
 from .containers import Layout, checked_layout
 from .gst import Graph, gstreamer, launch
@@ -54,8 +54,8 @@ class ClipSource(ABC, Generic[P]):
     Frames come in presentation order, all that the container shows, none dropped or repeated, turned upright where
     the container says how. Each is a read-only uint8 [H, W, 3] BGR array of its own in the coded size: pixel aspect
     ratio and interlacing stay as they are, and sizes may change in mid-stream. ``pts_s`` is the container's
-    presentation time (edit lists applied); a frame without one gets the time of the frame before plus the frame
-    duration that the stream declares (0.04 s where it declares none).
+    presentation time (edit lists applied); a frame without one, or with one that does not come after the frame
+    before, gets that frame's time plus the frame duration that the stream declares (0.04 s where it declares none).
 
     Iterating raises DecodeError for a file of which nothing can be decoded and StallError for a decoder that hangs.
     A fault of the file does not end it: the decoder goes on with the next frame that it can decode, and ``damage`` says
@@ -151,17 +151,13 @@ class ClipSource(ABC, Generic[P]):
     def _taken(
         self, graph: Graph, plug: Autoplug, coded: CodedStream, sink: Any, decoded: Decoded
     ) -> Iterator[Taken[P]]:
-        pts_s = 0.0
+        pts_s: float | None = None
         while (sample := graph.pull(sink, hopeless=lambda: plug.linked_caps is None)) is not None:
             picture = self._take(sample, coded.orientation)
             duration_s = decoded.note(sample)
-            found_s = pts_s_of(sample, absolute=plug.absolute)
+            pts_s = following_pts_s(pts_s_of(sample, absolute=plug.absolute), pts_s, duration_s)
             # The sample holds the buffer, which the converter could use for its next frame.
             del sample
-            if found_s is not None:
-                pts_s = found_s
-            elif decoded.count:
-                pts_s += duration_s
             frame_num = decoded.count
             decoded.count += 1
             decoded.end_s = max(decoded.end_s, pts_s + duration_s)

@@ -13,6 +13,10 @@ _WITH_HIDDEN_FRAMES = ("video/x-vp8",)
 """Codings with frames that are never shown, each in a buffer of its own."""
 _WITH_HEADERS = ("video/x-theora",)
 """Codings whose headers are buffers of their own, told by their first bit (Theora specification, 6.1)."""
+_EMPTY_VOP_BYTES = 8
+"""Room for the header of an MPEG-4 VOP that says that nothing is coded (ISO/IEC 14496-2, 6.2.5), of which decoders make no
+frame. It stands where one was left out or, in AVI files, packed into the chunk before."""
+_VOP = b"\0\0\1\xb6"
 
 
 class CodedStream:
@@ -29,6 +33,7 @@ class CodedStream:
         """The stream's image-orientation tag; known before its first frame."""
         self._countable = True
         self._has_headers = False
+        self._has_empty = False
         self._start_ns = 0
         self._stop_ns: int | None = None
         self._pad: Any = None
@@ -56,7 +61,10 @@ class CodedStream:
         if not self._countable:
             return gst.PadProbeReturn.OK
         buffer = info.get_buffer()
-        if self._has_headers and buffer.get_size() and buffer.extract_dup(0, 1)[0] & 0x80:
+        size = buffer.get_size()
+        if self._has_headers and size and buffer.extract_dup(0, 1)[0] & 0x80:
+            return gst.PadProbeReturn.OK
+        if self._has_empty and size <= _EMPTY_VOP_BYTES and buffer.extract_dup(0, 4) == _VOP:
             return gst.PadProbeReturn.OK
         if buffer.pts == gst.CLOCK_TIME_NONE:
             self.expected += 1
@@ -74,9 +82,11 @@ class CodedStream:
             self._start_ns = segment.start
             self._stop_ns = None if segment.stop == gst.CLOCK_TIME_NONE else segment.stop
         elif event.type == gst.EventType.CAPS:
-            name = event.parse_caps().get_structure(0).get_name()
+            structure = event.parse_caps().get_structure(0)
+            name = structure.get_name()
             self._countable = name not in _WITH_HIDDEN_FRAMES
             self._has_headers = name in _WITH_HEADERS
+            self._has_empty = name == "video/mpeg" and structure.get_value("mpegversion") == 4
         elif event.type == gst.EventType.TAG:
             found, orientation = event.parse_tag().get_string("image-orientation")
             self.orientation = orientation if found else self.orientation

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ..errors import StallError
 from ..types import Array
+from .buffers import following_pts_s
 
 __all__ = ["ClipFeed", "Raw", "Ticket"]
 
@@ -86,7 +87,7 @@ class ClipFeed:
     def enter(self, pts_ns: int | None, pts_s: float | None, duration_s: float) -> bool:
         """Wait for room, then let a frame in; False where nobody wants it any more.
 
-        ``pts_s`` is None for a frame without a time of its own: it gets the last one's plus ``duration_s``.
+        ``pts_s`` is None for a frame without a time of its own; see :func:`.buffers.following_pts_s`.
         """
         with self._changed:
             while not self._refuses and len(self._inside) + self._claimed + len(self._out) >= self._room:
@@ -100,9 +101,7 @@ class ClipFeed:
             self._active_s = time.monotonic()
             if self._refuses:
                 return False
-            if pts_s is None:
-                pts_s = 0.0 if self._last_pts_s is None else self._last_pts_s + duration_s
-            self._last_pts_s = pts_s
+            pts_s = self._last_pts_s = following_pts_s(pts_s, self._last_pts_s, duration_s)
             self._inside.append(Ticket(self.entered, pts_ns, pts_s))
             self.entered += 1
             return True

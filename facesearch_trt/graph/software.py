@@ -92,7 +92,7 @@ def decoder_element(caps: Any, where: object) -> Any:
         raise DecodeError(
             f"there is no software decoder for {codec_name(caps)}",
             where=where,
-            remedy=f"Install it: apt-get install {package}.",
+            remedy=f"Install it: apt-get install {package}. Where that is done, convert the clip, to H.264 in MP4 for example.",
         )
     log.debug("%s: decoded by %s", where, factory.get_name())
     decoder = factory.create(None)

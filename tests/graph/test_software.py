@@ -174,6 +174,27 @@ def test_a_bare_stream_gets_times_from_its_frame_rate(tmp_path: Path) -> None:
     np.testing.assert_allclose([frame.pts_s for frame in frames], REGULAR_S, atol=1e-3)
 
 
+def test_b_frames_in_an_avi_have_the_times_at_which_they_are_shown(tmp_path: Path) -> None:
+    frames, damage = decode(made(tmp_path / "clip.avi", codec="mpeg4-b"))
+    assert [number_of(frame.image) for frame in frames] == list(range(COUNT))
+    np.testing.assert_allclose([frame.pts_s for frame in frames], REGULAR_S, atol=1e-3)
+    assert damage is None
+
+
+def test_what_an_mpeg4_stream_says_not_to_be_coded_is_not_lost(tmp_path: Path) -> None:
+    bare = "capsfilter caps=video/mpeg"
+    start, path = b"\0\0\1\xb6", tmp_path / "bare.ts"
+    first, *pictures_ = made(path, codec="mpeg4", muxer=bare).read_bytes().split(start)
+    # As the VOP before, but with vop_coded 0 behind its time of 16 bits, and stuffing (ISO/IEC 14496-2, 6.2.5): Xvid
+    # leaves that in an AVI file for each B-frame that it packed into the chunk before.
+    before = pictures_[9]
+    pictures_[10:10] = [before[:2] + bytes([before[2] & 0xF0 | 0b1001])] * 3
+    path.write_bytes(start.join([first, *pictures_]))
+    frames, damage = decode(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(COUNT))
+    assert damage is None
+
+
 @pytest.mark.parametrize("name", ["ümläut – 名前.mp4", 'it\'s "quoted" ! (1).mp4', "a b  c.mp4"])
 def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     frames, _ = decode(made(tmp_path / name, pictures(3)))
