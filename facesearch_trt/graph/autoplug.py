@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from .buffers import open_end
+from .colours import range_from_stream
 from .containers import layout_of
 from .gst import codec_name, gstreamer
 from .plug import Plug, best_factory
@@ -109,6 +110,8 @@ class Autoplug(Plug):
         )
 
     def _before_link(self, pad: Any) -> None:
+        if self.container == "isomp4":
+            range_from_stream(pad)
         if self._endless:
             pad.add_probe(gstreamer().PadProbeType.EVENT_DOWNSTREAM, _let_run)
 

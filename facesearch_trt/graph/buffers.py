@@ -14,7 +14,7 @@ from ..errors import DecodeError
 from ..types import Array
 from .gst import gstreamer
 
-__all__ = ["MapInfo", "core_library", "following_pts_s", "mapped", "open_end", "pts_s_of"]
+__all__ = ["MapInfo", "core_library", "exchange_event", "following_pts_s", "mapped", "open_end", "pts_s_of"]
 
 _LATER_S = 0.0005
 """By how much a frame is shown later than the one before at the least: half of Matroska's resolution. Sums of frame
@@ -76,6 +76,8 @@ def core_library() -> ctypes.CDLL:
     for name in ("gst_mini_object_unref", "gst_object_unref"):
         getattr(library, name).argtypes = (ctypes.c_void_p,)
         getattr(library, name).restype = None
+    library.gst_mini_object_ref.argtypes = (ctypes.c_void_p,)
+    library.gst_mini_object_ref.restype = ctypes.c_void_p
     return library
 
 
@@ -122,3 +124,20 @@ def open_end(event: Any) -> None:
     segment = ctypes.POINTER(_Segment)()
     core_library().gst_event_parse_segment(hash(event), ctypes.byref(segment))
     segment.contents.stop = gstreamer().CLOCK_TIME_NONE
+
+
+class _ProbeInfo(ctypes.Structure):
+    """GstPadProbeInfo of gst/gstpad.h, unchanged over all of GStreamer 1, as far as it is used."""
+
+    _fields_ = (("type", ctypes.c_int), ("id", ctypes.c_ulong), ("data", ctypes.c_void_p))
+
+
+def exchange_event(info: Any, event: Any) -> None:
+    """Let another event go on in the place of the one that a pad probe sees, as GStreamer allows but PyGObject cannot.
+
+    ``info`` is what the probe was called with.
+    """
+    library = core_library()
+    seen = _ProbeInfo.from_address(hash(info))
+    before, seen.data = seen.data, library.gst_mini_object_ref(hash(event))
+    library.gst_mini_object_unref(before)

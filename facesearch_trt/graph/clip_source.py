@@ -20,6 +20,7 @@ from ..types import Clip, Frame
 from .autoplug import Autoplug
 from .buffers import following_pts_s, pts_s_of
 from .coded import CodedStream
+from .colours import complete_colours
 from .containers import Layout, checked_layout
 from .gst import Graph, gstreamer, launch
 
@@ -114,6 +115,7 @@ class ClipSource(ABC, Generic[P]):
             f" ! appsink name=sink sync=false async=false qos=false enable-last-sample=false drop=false max-buffers={AHEAD}"
         )
         self._prepare(pipeline)
+        complete_colours(pipeline.get_by_name("decoded").get_static_pad("sink"))
         graph = self._graph = Graph(pipeline, where=path, stall_timeout_s=self._stall_timeout_s)
         coded = CodedStream()
         plug = self._plug = Autoplug(

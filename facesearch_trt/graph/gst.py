@@ -22,6 +22,7 @@ __all__ = [
     "Graph",
     "bounded",
     "codec_name",
+    "colour_codes",
     "colour_of",
     "gstreamer",
     "launch",
@@ -139,6 +140,17 @@ def colour_of(caps: Any) -> tuple[str, bool]:
 
     colour = GstVideo.VideoInfo.new_from_caps(caps).colorimetry
     return str(colour.matrix.value_nick), colour.range.value_nick == "0-255"
+
+
+def colour_codes(colorimetry: str) -> tuple[int, int, int, int] | None:
+    """Return range, matrix, transfer and primaries of a colorimetry's text (``bt709``) as GStreamer's numbers, 0 where
+    it does not say; None where it cannot be read. Joined by colons they are such a text too."""
+    from gi.repository import GstVideo
+
+    colour = GstVideo.VideoColorimetry()
+    if not colour.from_string(colorimetry):
+        return None
+    return int(colour.range), int(colour.matrix), int(colour.transfer), int(colour.primaries)
 
 
 class Graph:

@@ -9,6 +9,7 @@ from ..errors import DecodeError
 from ..types import Frame
 from .buffers import pts_s_of
 from .camera import CameraPlug, camera_error, without_password
+from .colours import complete_colours
 from .gst import Graph, launch
 from .software import bgr_of, decoder_element
 
@@ -36,6 +37,7 @@ def software_camera(uri: str, *, stall_timeout_s: float, latency_ms: int) -> Gen
         " ! videoconvert ! video/x-raw,format=BGRx"
         f" ! appsink name=sink sync=false async=false qos=false enable-last-sample=false drop=false max-buffers={_AHEAD}"
     )
+    complete_colours(pipeline.get_by_name("decoded").get_static_pad("sink"))
     graph = Graph(pipeline, where=where, stall_timeout_s=stall_timeout_s)
     plug = CameraPlug(
         pipeline,
