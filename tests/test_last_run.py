@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from facesearch_trt.config import Options
 from facesearch_trt.last_run import last_run, save_last_run
 from facesearch_trt.report.html import write_report
 from facesearch_trt.running.runner import Outcome
@@ -16,7 +17,7 @@ def test_runs_that_end_together(tmp_path: Path) -> None:
 
     def end(_: int) -> None:
         for _ in range(20):
-            save_last_run(tmp_path, [Outcome(clip, "failed", "why")])
+            save_last_run(tmp_path, [Outcome(clip, "failed", "why")], Options())
             write_report(tmp_path)
 
     with ThreadPoolExecutor(4) as pool:

@@ -199,7 +199,7 @@ def test_licence_is_asked_for_once(entry: EmbedderEntry, home: Path) -> None:
     accept_licence(ASKED, home=home)
     assert list(accepted_licences(home)) == ["research-only"]
     assert "research-only" in (home / "accepted_licences.yaml").read_text()
-    assert prepare_embedder(restricted, home=home).licence == "research-only"
+    assert prepare_embedder(restricted, home=home).name == restricted.name
 
 
 def test_licences_add_up_and_damage_is_told(home: Path) -> None:
