@@ -22,6 +22,7 @@ from .graph.deepstream_clip import ClipGraph
 from .graph.images import ImageSource
 from .graph.nvcodec import NvcodecSource
 from .graph.nvdec import form_of
+from .graph.pixel_aspect import check_square
 from .graph.software import SoftwareSource
 from .graph.video_facts import look_into
 from .inference.engine import Engine
@@ -155,6 +156,7 @@ class Sources:
         """Return why a graph on the GPU cannot do a video, None where it can."""
         try:
             facts = look_into(path, stall_timeout_s=self._options.stall_timeout_s)
+            check_square(facts.caps, path)
             decodes = deepstream_source.decodes if graph == "deepstream" else nvcodec.decodes
             if not decodes(facts.caps):
                 kind = ", ".join(filter(None, (facts.codec, form_of(facts.caps))))

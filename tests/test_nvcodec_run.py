@@ -183,6 +183,17 @@ def test_auto_leaves_a_form_of_a_coding_that_nvdec_lacks_to_the_cpu(
     assert "H.265, 4:2:2, 10 bits" in caplog.text
 
 
+def test_auto_leaves_pixels_that_are_not_square_to_the_cpu(
+    cuda: Cuda, pack: list[str], root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(pack)
+    write_clip(root / "dvd.mp4", frames_of(root / "hamilton.mp4", 150, 3), pixel_aspect="4/3")
+    (root / "hamilton.mp4").unlink()
+    assert main(["run", *pack, *QUICK, "--frames", "none", "--input_directory", str(root)]) == 0
+    assert json.loads((root / "dvd.pipeline" / "run.json").read_text())["graph"] == "software"
+    assert "its pixels are not square" in caplog.text
+
+
 def test_with_networks_on_the_cpu_it_decodes_only(cuda: Cuda, pack: list[str], root: Path) -> None:
     run = ["run", *pack, "--every", "100", "--backend", "onnxruntime", "--graph", "nvcodec", "--frames", "none"]
     assert main([*run, "--input_directory", str(root)]) == 0

@@ -53,8 +53,8 @@ class ClipSource(ABC, Generic[P]):
     stall_timeout_s: seconds without a frame after which the clip is given up.
 
     Frames come in presentation order, all that the container shows, none dropped or repeated, turned upright where
-    the container says how. Each is a read-only uint8 [H, W, 3] BGR array of its own in the coded size: pixel aspect
-    ratio and interlacing stay as they are, and sizes may change in mid-stream. ``pts_s`` is the container's
+    the container says how. Each is a read-only uint8 [H, W, 3] BGR array of its own in the coded size, or larger where
+    pixels that are not square become so; interlacing stays as it is, and sizes may change in mid-stream. ``pts_s`` is the container's
     presentation time (edit lists applied); a frame without one, or with one that does not come after the frame
     before, gets that frame's time plus the frame duration that the stream declares (0.04 s where it declares none).
 
@@ -134,7 +134,10 @@ class ClipSource(ABC, Generic[P]):
                     yield from self._frames(self._taken(graph, plug, coded, pipeline.get_by_name("sink"), decoded))
                 except DecodeError as error:
                     if not decoded.count:
-                        raise plug.no_video() or error from error
+                        no_video = plug.no_video()
+                        if no_video is None:
+                            raise
+                        raise no_video from error
                     decoded.broke_off = str(error.found or error.what)
                 decoded.declared_s = _declared_s(graph, plug)
         finally:

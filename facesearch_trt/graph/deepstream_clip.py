@@ -24,6 +24,7 @@ from .deepstream_pipeline import LaneSettings
 from .elements import has_element
 from .feed import ClipFeed, Raw
 from .nvinfer_config import DetectorEngine
+from .pixel_aspect import check_square
 from .video_facts import VideoFacts, look_into, look_into_camera
 
 __all__ = ["ClipGraph", "DeepStreamSource", "OpenedClip", "Way", "check_elements"]
@@ -174,6 +175,7 @@ class DeepStreamSource:
         self.damage = None
         layout = checked_layout(self._path)
         facts = look_into(self._path, stall_timeout_s=graph.settings.stall_timeout_s)
+        check_square(facts.caps, self._path)
         with graph.places:
             feed = self._feed = ClipFeed(self._path, graph.ahead)
             opened = OpenedClip(self._path.absolute().as_uri(), self._path, self._path, layout, facts)

@@ -21,6 +21,7 @@ from .cuda_memory import CUDA_FEATURE, CudaContext, CudaPicture, cuda_library, c
 from .elements import has_element
 from .gst import codec_name, gstreamer
 from .nvdec import is_usual, takes
+from .pixel_aspect import check_square
 from .plug import best_factory, without_framing
 
 __all__ = ["NvcodecSource", "Read", "ToRead", "check_nvcodec", "decodes"]
@@ -131,6 +132,7 @@ class NvcodecSource(ClipSource[_Held]):
         return factory.create(None)
 
     def _take(self, sample: Any, orientation: str) -> _Held:
+        check_square(sample.get_caps(), self._path)
         return _Held(sample, orientation)
 
     def _frames(self, taken: Iterator[Taken[_Held]]) -> Iterator[Frame]:
@@ -153,7 +155,7 @@ class NvcodecSource(ClipSource[_Held]):
         for frames in ordered_map(self._executor, self._frames_of, groups(), ahead=_GROUPS_AHEAD):
             yield from frames
         if broken:
-            raise broken[0]
+            raise broken.pop()
 
     def _frames_of(self, group: list[Taken[_Held]]) -> list[Frame]:
         """Return the frames of some pictures; runs in one of the executor's threads."""

@@ -19,6 +19,7 @@ from .buffers import mapped
 from .clip_source import ClipSource, Taken
 from .gst import codec_name, gstreamer
 from .orientation import upright
+from .pixel_aspect import evened, pixel_aspect
 from .plug import best_factory
 
 __all__ = ["SoftwareSource", "bgr_of", "decoder_element", "package_of", "software_decoder"]
@@ -103,16 +104,17 @@ def decoder_element(caps: Any, where: object) -> Any:
 
 
 def bgr_of(sample: Any, orientation: str) -> Array:
-    """Return a BGRx sample's picture, uint8 [H, W, 3] BGR, upright and read-only.
+    """Return a BGRx sample's picture, uint8 [H, W, 3] BGR, upright, with square pixels and read-only.
 
     BGRx with the fourth byte cut off by OpenCV costs 0.6 of a conversion to BGR by GStreamer, and that cut is the one
     copy which lets the buffer go back to its pool at once, however long the picture lives.
     """
-    structure = sample.get_caps().get_structure(0)
+    caps = sample.get_caps()
+    structure = caps.get_structure(0)
     width, height = structure.get_value("width"), structure.get_value("height")
     with mapped(sample.get_buffer()) as content:
         # Rows of four-byte pixels need no padding, so none is looked for.
         image = cv2.cvtColor(content.reshape(height, width, 4), cv2.COLOR_BGRA2BGR)
-    image = upright(image, orientation)
+    image = upright(evened(image, pixel_aspect(caps)), orientation)
     image.flags.writeable = False
     return image

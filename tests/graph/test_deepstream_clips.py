@@ -240,11 +240,12 @@ def test_bad_clips_among_good_ones(double: deepstream.State, tmp_path: Path) -> 
     broken[start : start + 4000] = b"\xff" * len(broken[start : start + 4000])
     (tmp_path / "broken.mp4").write_bytes(broken)
     bad.append(clip_of(tmp_path / "broken.mp4"))
+    bad.append(clip_of(write_clip(tmp_path / "anamorphic.mp4", (numbered(n) for n in range(9)), pixel_aspect="4/3")))
     with Mean(tmp_path).graph(Tuning(batch=4, at_once=6)) as graph:
         results = taken(graph, [*bad, *good])
     for one in good:
         assert whole(results[one.name], 30), results[one.name].error
-    for name in ("rubbish", "empty", "broken"):
+    for name in ("rubbish", "empty", "broken", "anamorphic"):
         assert isinstance(results[name].error, DecodeError), name
         assert name in str(results[name].error)
     assert results["cut"].error is None

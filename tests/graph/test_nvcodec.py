@@ -172,6 +172,15 @@ def test_another_vendors_decoder_is_never_taken(cuda: Cuda, executor: ThreadPool
     assert cuda.pictures == 0
 
 
+def test_pixels_that_are_not_square_are_refused(cuda: Cuda, executor: ThreadPoolExecutor, tmp_path: Path) -> None:
+    path = made(tmp_path / "clip.mp4", pictures(5), pixel_aspect="4/3")
+    with (
+        source_of(path, Reader(cuda), executor) as source,
+        pytest.raises(DecodeError, match=r"not square.*there is 4:3.*--graph software"),
+    ):
+        list(source)
+
+
 def test_without_the_gpus_context_it_would_not_work(
     cuda: Cuda, executor: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

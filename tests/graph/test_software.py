@@ -101,9 +101,27 @@ def test_odd_sizes_are_kept(tmp_path: Path, codec: str, suffix: str, size: tuple
     assert {frame.image.shape for frame in frames} == {(size[1], size[0], 3)}
 
 
-def test_pixels_are_not_rescaled_to_their_aspect_ratio(tmp_path: Path) -> None:
-    frames, _ = decode(made(tmp_path / "clip.mp4", pixel_aspect="4/3"))
-    assert {(frame.width, frame.height) for frame in frames} == {(128, 96)}
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [("5/4", (160, 96)), ("16/11", (186, 96)), ("1/2", (128, 192)), ("100/101", (128, 96)), ("100/1", (128, 96))],
+)
+def test_pixels_become_square(tmp_path: Path, aspect: str, size: tuple[int, int], suffix: str) -> None:
+    frames, damage = decode(made(tmp_path / f"clip{suffix}", pixel_aspect=aspect))
+    assert [number_of(frame.image) for frame in frames] == list(range(COUNT))
+    assert {(frame.width, frame.height, *frame.image.shape[1::-1]) for frame in frames} == {size * 2}
+    assert damage is None
+
+
+def test_pixels_become_square_before_they_are_turned(tmp_path: Path) -> None:
+    wide = made(
+        tmp_path / "wide.mp4",
+        (cv2.rotate(frame, cv2.ROTATE_90_COUNTERCLOCKWISE) for frame in pictures()),
+        pixel_aspect="4/3",
+    )
+    frames, _ = decode(turned(wide, tmp_path / "turned.mp4", 90))
+    assert [number_of(frame.image) for frame in frames] == list(range(COUNT))
+    assert {frame.image.shape for frame in frames} == {(128, 128, 3)}
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("h264", ".ts"), ("vp9", ".webm"), ("vp8", ".mkv"), ("mjpeg", ".avi")])
