@@ -34,7 +34,8 @@ def evened(image: Array, aspect: Fraction) -> Array:
         return image
     height, width = image.shape[:2]
     size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    square: Array = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    return square
 
 
 def check_square(caps: Any, where: object) -> None:
