@@ -110,9 +110,9 @@ def discard_partial(directory: Path) -> bool:
 
     A directory that another process is writing is left alone. Raises StoreError where the system refuses.
     """
-    if not any((directory / name).exists() for name in (PARTIAL_DIRECTORY, _NEXT_RECORD, _LOCK)):
-        return False
     with storing(directory):
+        if not any((directory / name).exists() for name in (PARTIAL_DIRECTORY, _NEXT_RECORD, _LOCK)):
+            return False
         try:
             lock = _held(directory)
         except (BusyError, FileNotFoundError):

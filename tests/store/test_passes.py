@@ -185,6 +185,11 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_a_name_that_is_too_long_is_an_error_of_that_clip(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="file name too long"):
+        ClipStore(tmp_path / ("x" * 250 + ".pipeline")).tidy()
+
+
 def test_tidy(tmp_path: Path) -> None:
     store = single_pass(tmp_path / "clip.pipeline")
     before = contents(store.directory)
