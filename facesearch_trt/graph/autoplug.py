@@ -101,7 +101,7 @@ class Autoplug(Plug):
             typefind.link(element)
             element.sync_state_with_parent()
             return
-        if caps.get_structure(0).get_name().startswith(("video/", "image/", "audio/")):
+        if caps.get_structure(0).get_name().startswith(("video/", "audio/")):
             # No container: the file is one bare stream.
             self._found_stream(typefind.get_static_pad("src"), caps)
             return

@@ -67,9 +67,9 @@ def find_clips(path: Path, *, results_alone: bool = False) -> list[Clip]:
     results_alone: whether a directory's ``.pipeline`` directories without a clip beside them, as a camera leaves them,
         are clips too; their ``source`` is None.
 
-    Hidden entries are never inputs, nor is what lies in a ``.pipeline`` directory. Pictures that lie beside videos or image folders
-    are not used, with a warning. Raises InputError where ``path`` is missing, unreadable or holds no clip, and where
-    two clips would share their results.
+    Hidden entries are never inputs, nor is what lies in a ``.pipeline`` directory. Pictures that lie beside videos or
+    image folders are not used, nor videos in a folder without images, with a warning. Raises InputError where ``path``
+    is missing, unreadable or holds no clip, and where two clips would share their results.
     """
     # The name is needed where the path is "." or ends in "..".
     path = absolute_path(Path(path))
@@ -163,8 +163,9 @@ def _scan(root: Path) -> tuple[list[str], list[str], list[str], bool]:
 def _holds_image(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            kinds = set()
+            kinds, has_video = set(), False
             for entry in entries:
+                has_video = has_video or _is_video(entry.name)
                 if _is_image(entry.name):
                     kinds.add(kind := _kind(entry))
                     if kind == "file":
@@ -174,6 +175,8 @@ def _holds_image(folder: Path) -> bool:
         return False
     if kinds - {"folder"}:
         log.warning("%s: its images are broken links or no regular files; not used", folder)
+    if has_video:
+        log.warning("%s: its videos are not used; give it as a directory of its own", folder)
     return False
 
 

@@ -112,6 +112,14 @@ def test_loose_images_beside_clips_are_left_out_with_a_warning(
     assert str(tmp_path) in caplog.text
 
 
+def test_videos_in_a_folder_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "v.mp4", "camera/1.mp4", "camera/2.mp4", "notes/a.txt")
+    with caplog.at_level(logging.WARNING):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["v"]
+    assert f"{tmp_path / 'camera'}: its videos are not used" in caplog.text
+    assert "notes" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

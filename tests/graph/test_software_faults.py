@@ -7,6 +7,8 @@ import os
 import random
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from facesearch_trt.errors import DecodeError, StallError
@@ -140,9 +142,10 @@ def test_sound_alone_is_no_video(tmp_path: Path, suffix: str) -> None:
         (b"hello, this is a text\n" * 100, "not a video file (there is text/plain)"),
         (bytes(5000), "Could not determine type of stream"),
         (random.Random(2).randbytes(50_000), "Could not determine type of stream"),
+        (cv2.imencode(".jpg", np.zeros((300, 300, 3), np.uint8))[1].tobytes(), "not a video file (there is JPEG)"),
         (b"#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:10,\nhttp://127.0.0.1:9/x.ts\n" * 9, "not a video file"),
     ],
-    ids=["empty", "text", "zeros", "random", "playlist"],
+    ids=["empty", "text", "zeros", "random", "picture", "playlist"],
 )
 def test_files_that_are_no_video(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "clip.mp4"
