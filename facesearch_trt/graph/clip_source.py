@@ -21,7 +21,7 @@ from .autoplug import Autoplug
 from .buffers import following_pts_s, pts_s_of
 from .coded import CodedStream
 from .colours import complete_colours
-from .containers import Layout, checked_layout
+from .containers import Layout, checked_layout, resized, size_of
 from .gst import Graph, gstreamer, launch
 
 __all__ = ["AHEAD", "ClipSource", "Decoded", "Taken"]
@@ -109,7 +109,7 @@ class ClipSource(ABC, Generic[P]):
 
     def __iter__(self) -> Iterator[Frame]:
         path = self._path
-        layout = checked_layout(path)
+        size, layout = size_of(path), checked_layout(path)
         pipeline = launch(
             f"queue name=decoded max-size-buffers={AHEAD} max-size-bytes=0 max-size-time=0 ! {self._conversion()}"
             f" ! appsink name=sink sync=false async=false qos=false enable-last-sample=false drop=false max-buffers={AHEAD}"
@@ -151,7 +151,7 @@ class ClipSource(ABC, Generic[P]):
                 found="; ".join(graph.warnings) or None,
                 remedy="Check that it plays elsewhere.",
             )
-        self.damage = _damage(decoded, coded, layout, graph.warnings, plug)
+        self.damage = _damage(decoded, coded, layout, [*resized(path, size), *graph.warnings], plug)
 
     def _taken(
         self, graph: Graph, plug: Autoplug, coded: CodedStream, sink: Any, decoded: Decoded

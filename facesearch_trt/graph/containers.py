@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from ..errors import DecodeError
 
-__all__ = ["Layout", "checked_layout", "layout_of"]
+__all__ = ["Layout", "checked_layout", "layout_of", "resized", "size_of"]
 
 _MP4_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
 _EBML = b"\x1a\x45\xdf\xa3"
@@ -57,6 +57,20 @@ def checked_layout(path: Path) -> Layout:
             remedy="Copy or record it again; a tool like untrunc can repair it.",
         )
     return layout
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes; 0 of a pipe, and where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def resized(path: Path, before: int) -> list[str]:
+    """Return what to say of a file that has another size than ``before``: nothing where it has not."""
+    after = size_of(path)
+    return [f"its size changed from {before:,} to {after:,} bytes while it was read"] if after != before else []
 
 
 def layout_of(path: Path) -> Layout:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from ..errors import BackendError, DecodeError
 from ..types import Clip, Frame
 from .camera import camera_error, without_password
-from .containers import Layout, checked_layout
+from .containers import Layout, checked_layout, resized, size_of
 from .deepstream_faces import FaceFinder, frame_of
 from .deepstream_pipeline import LaneSettings
 from .elements import has_element
@@ -173,7 +173,7 @@ class DeepStreamSource:
     def __iter__(self) -> Iterator[Frame]:
         graph = self._graph
         self.damage = None
-        layout = checked_layout(self._path)
+        size, layout = size_of(self._path), checked_layout(self._path)
         facts = look_into(self._path, stall_timeout_s=graph.settings.stall_timeout_s)
         check_square(facts.caps, self._path)
         with graph.places:
@@ -181,11 +181,11 @@ class DeepStreamSource:
             opened = OpenedClip(self._path.absolute().as_uri(), self._path, self._path, layout, facts)
             with graph.enter(opened, feed) as way:
                 try:
-                    yield from self._frames(feed, way, layout)
+                    yield from self._frames(feed, way, layout, size)
                 finally:
                     feed.close()
 
-    def _frames(self, feed: ClipFeed, way: Way, layout: Layout) -> Iterator[Frame]:
+    def _frames(self, feed: ClipFeed, way: Way, layout: Layout, size: int) -> Iterator[Frame]:
         count, faults = 0, []
         try:
             while (raw := feed.take()) is not None:
@@ -205,4 +205,4 @@ class DeepStreamSource:
             )
         if layout.missing_bytes:
             faults.append(f"the file ends {layout.missing_bytes:,} bytes early; {count} frames could be decoded")
-        self.damage = "; ".join(faults) or None
+        self.damage = "; ".join(faults + resized(self._path, size)) or None

@@ -166,6 +166,21 @@ def test_an_mp4_without_a_sample_is_an_error_every_time(tmp_path: Path) -> None:
         assert "qtdemux" in refusal(path)
 
 
+def test_a_file_that_grows_while_it_is_read_is_reported(tmp_path: Path) -> None:
+    path = made(tmp_path / "clip.ts", pictures(COUNT))
+    content = path.read_bytes()
+    half = len(content) // 376 * 188
+    path.write_bytes(content[:half])
+    with source_of(path) as source:
+        for frame in source:
+            if frame.frame_num == 10:
+                path.write_bytes(content)
+        assert source.damage is not None
+        assert f"its size changed from {half:,} to {len(content):,} bytes while it was read" in source.damage
+        list(source)
+        assert source.damage is None
+
+
 def test_a_missing_and_an_unreadable_file(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "absent.mp4")
     if os.geteuid() != 0:
