@@ -61,6 +61,7 @@ MUXERS = {
     ".webm": "webmmux",
     ".avi": "avimux",
     ".ts": "mpegtsmux",
+    ".m2ts": "mpegtsmux m2ts-mode=true",
 }
 
 _GRID = 4

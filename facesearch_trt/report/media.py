@@ -36,6 +36,8 @@ _TYPES = {
     ".mkv": "video/x-matroska",
     ".avi": "video/x-msvideo",
     ".ts": "video/mp2t",
+    ".mts": "video/mp2t",
+    ".m2ts": "video/mp2t",
 }
 """Browsers that can play what is inside a MOV file ask for it as MP4."""
 

@@ -32,7 +32,7 @@ def test_finds_videos_and_image_folders_in_natural_order(tmp_path: Path) -> None
     assert clips[1].output == tmp_path / "b9.pipeline"
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".MTS", ".m2ts"])
 def test_takes_one_video(tmp_path: Path, suffix: str) -> None:
     make(tmp_path, f"one{suffix}", "two.mp4")
     (clip,) = find_clips(tmp_path / f"one{suffix}")
