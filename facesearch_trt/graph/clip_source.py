@@ -8,6 +8,7 @@ say: :mod:`.software`, :mod:`.nvcodec`.
 from __future__ import annotations
 
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from .gst import Graph, gstreamer, launch
 
 __all__ = ["AHEAD", "ClipSource", "Decoded", "Taken"]
 
+log = logging.getLogger(__name__)
 P = TypeVar("P")
 S = TypeVar("S", bound="ClipSource[Any]")
 
@@ -151,6 +153,8 @@ class ClipSource(ABC, Generic[P]):
                 found="; ".join(graph.warnings) or None,
                 remedy="Check that it plays elsewhere.",
             )
+        if plug.further:
+            log.warning("%s: of its videos the first is used, not %s", path, ", ".join(plug.further))
         self.damage = _damage(decoded, coded, layout, [*resized(path, size), *graph.warnings], plug)
 
     def _taken(

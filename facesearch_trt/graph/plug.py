@@ -42,6 +42,8 @@ class Plug:
         """Caps of the video stream; None until it is found."""
         self.others: list[str] = []
         """Names of the codings of all other streams."""
+        self.further: list[str] = []
+        """Codings of the videos beside the first."""
         self.later: list[str] = []
         """Codings of the videos that began in mid-file, when a transport stream changed its programme."""
         self._pipeline = pipeline
@@ -105,6 +107,8 @@ class Plug:
         is_video = name.startswith(("video/", "image/"))
         if self.linked_caps is not None or not is_video:
             (self.later if is_video and self._complete else self.others).append(codec_name(caps))
+            if is_video and not self._complete:
+                self.further.append(codec_name(caps))
             return
         self.linked_caps = caps
         chain = []

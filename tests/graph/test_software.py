@@ -13,7 +13,7 @@ from facesearch_trt.graph.gst import gstreamer
 from facesearch_trt.graph.plug import best_factory
 from facesearch_trt.types import Frame
 from tests.graph.helpers import decode, made, pictures, source_of
-from tests.media import number_of, numbered, turned
+from tests.media import MUXERS, number_of, numbered, turned
 
 COUNT = 30
 
@@ -156,6 +156,21 @@ def test_sound_is_not_decoded(tmp_path: Path, suffix: str) -> None:
     classes = [factory.get_metadata("klass") for factory in factories]
     assert sum("Decoder" in klass for klass in classes) == 1
     assert not any("Audio" in klass for klass in classes)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_of_several_videos_the_first_is_used_with_a_warning(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = "videotestsrc num-buffers=9 ! video/x-raw,width=64,height=48 ! openh264enc ! h264parse ! queue ! mux."
+    one = made(tmp_path / f"one{suffix}")
+    decode(one)
+    assert not caplog.records
+    two = made(tmp_path / f"two{suffix}", muxer=f"{second} {MUXERS[suffix]}")
+    frames, damage = decode(two)
+    assert [number_of(frame.image) for frame in frames] == list(range(COUNT))
+    assert damage is None
+    assert f"{two}: of its videos the first is used, not H.264" in caplog.text
 
 
 def test_frames_outlive_their_source_and_are_read_only(tmp_path: Path) -> None:
