@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, DecodeError, StallError
+from .bounded import bounded
 from .deepstream_pipeline import LaneSettings, build
 from .deepstream_source import SourceBin, SourceSettings
 from .feed import ClipFeed, Raw
-from .gst import bounded, gstreamer, words_of
+from .gst import gstreamer, words_of
 from .nvinfer_config import DetectorEngine, check_outputs, graph_error
 from .probe import MetaReader
 

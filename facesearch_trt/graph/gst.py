@@ -12,15 +12,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from ..errors import BackendError, DecodeError, StallError
+from .bounded import bounded
 
 __all__ = [
     "PACKAGES",
     "Graph",
-    "bounded",
     "codec_name",
     "colour_codes",
     "colour_of",
@@ -305,20 +304,3 @@ def words_of(message: Any) -> str:
     # "file.c(123): function (): /path/of/element:" and then, on its own line, what a reader can use.
     detail = " ".join((debug or "").strip().splitlines()[1:]).strip()
     return f"{element}: {error.message}" + (f" ({detail})" if detail else "")
-
-
-def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
-    """Return ``function()``, None where it takes longer; it then goes on in a thread of its own. Raises what it raises.
-
-    For calls that can hang in the system, as opening a file on a dead network mount does.
-    """
-    future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=call, name="gst-state", daemon=True).start()
-    return future.result() if wait([future], timeout_s).done else None

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError, DecodeError, EngineError, FaceSearchError
+from .bounded import bounded
 from .deepstream_clip import OpenedClip
 from .deepstream_pipeline import MEMORY, LaneSettings, mux_properties
 from .deepstream_source import DECODED, FLIP
 from .feed import ClipFeed, Raw
-from .gst import bounded
 from .nvinfer_config import DetectorEngine, check_outputs, graph_error, write_config
 from .probe import Download
 from .servicemaker_batch import BatchReader, pts_of

@@ -15,8 +15,9 @@ import pytest
 
 from facesearch_trt.errors import BackendError, DecodeError, StallError
 from facesearch_trt.graph import gst as gst_module
+from facesearch_trt.graph.bounded import bounded
 from facesearch_trt.graph.buffers import mapped, pts_s_of
-from facesearch_trt.graph.gst import PACKAGES, Graph, bounded, gstreamer, launch
+from facesearch_trt.graph.gst import PACKAGES, Graph, gstreamer, launch
 from tests.graph.helpers import state_threads, wait_until
 
 SINK = "appsink name=sink sync=false"
