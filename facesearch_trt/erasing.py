@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ _OF_FACES = (FACES.file, QUALITY.file, EMBEDDINGS_FILE, CHIPS_DIRECTORY)
 _FACES_AT_ONCE = 500
 """In one condition to the index."""
 _TOLD = 10
-"""Clips that an error names."""
+"""Clips, and what else is left, that an error names."""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,8 @@ def erase_person(root: Path, person_id: int, index: str | None, erased: Erased |
     Killed at any moment, it can be called again and goes on. What was removed is added to ``erased``, also before an error.
 
     Raises OptionError for an id that was never given; after all else is done StoreError, or BusyError where another process
-    is at work, which names the clips that still hold the person. There the person stays known, so that it can be done again.
+    is at work, which names the clips, and what else, that still hold the person. There the person stays known, so that it can be
+    done again.
     """
     erased = erased or Erased()
     if person_id not in known_people(root):
@@ -85,15 +87,16 @@ def erase_person(root: Path, person_id: int, index: str | None, erased: Erased |
     for (clip, face_id), person in who_is_who(root).items():
         if person == person_id:
             theirs.setdefault(clip, set()).add(face_id)
+    left: list[FaceSearchError] = []
     if index is not None:
         # First, so that nobody finds the person any more while the rest is being done.
-        with IndexWriter(index, wait_s=60) as writer:
+        with _collected(left), IndexWriter(index, wait_s=60) as writer:
             where = Where(roots=(root_name(root),), person_ids=(str(person_id),))
             erased.index_rows += writer.delete(where).rows
     failed = _without_faces(root, theirs, erased)
     # Who is to be erased is written there, so after the clips.
     _forget(root, {clip: ids for clip, ids in theirs.items() if clip not in failed}, {person_id}, erased)
-    _finish(root, list(theirs), index, erased, failed)
+    _finish(root, list(theirs), None if left else index, erased, failed, left)
     return erased
 
 
@@ -108,13 +111,14 @@ def erase_faces(root: Path, faces: Mapping[str, set[int]], index: str | None, er
     unfinished = {clip for clip in faces if _holds_faces(root, clip) and not _is_finished(root, clip)}
     # Called again, it is told the faces: who they are may be forgotten first, so that no run in between remembers them.
     _forget(root, {clip: ids for clip, ids in faces.items() if clip not in unfinished}, (), erased)
+    left: list[FaceSearchError] = []
     if index is not None:
         tracks = [(clip_key(root_name(root), clip), face_id) for clip, ids in faces.items() for face_id in sorted(ids)]
-        with IndexWriter(index, wait_s=60) as writer:
+        with _collected(left), IndexWriter(index, wait_s=60) as writer:
             for start in range(0, len(tracks), _FACES_AT_ONCE):
                 erased.index_rows += writer.delete(Where(tracks=tuple(tracks[start : start + _FACES_AT_ONCE]))).rows
     failed = _without_faces(root, faces, erased)
-    _finish(root, list(faces), index, erased, failed)
+    _finish(root, list(faces), None if left else index, erased, failed, left)
     return erased
 
 
@@ -128,19 +132,23 @@ def erase_clips(root: Path, clips: Sequence[str], index: str | None, erased: Era
     no other clip is forgotten, but for photos of the gallery.
 
     Raises InputError for a clip of which nothing is known; after all else is done StoreError, or BusyError where another process
-    is at work, which names the clips that stay.
+    is at work, which names the clips that stay, and what else is left.
     """
     erased = erased or Erased()
     _check_clips(root, clips, "has no results of this clip")
-    failed: dict[str, FaceSearchError] = {
-        clip: BusyError("another process is writing these results", where=directory)
-        for clip in clips
-        for directory in [_directory(root, clip)]
-        if directory.is_dir() and ClipStore(directory).is_busy()
-    }
+    failed: dict[str, FaceSearchError] = {}
+    for clip in clips:
+        directory = _directory(root, clip)
+        try:
+            if directory.is_dir() and ClipStore(directory).is_busy():
+                failed[clip] = BusyError("another process is writing these results", where=directory)
+        except FaceSearchError as error:
+            # It cannot be written, so it cannot be removed either.
+            failed[clip] = error
     free = [clip for clip in clips if clip not in failed]
+    left: list[FaceSearchError] = []
     if index is not None:
-        with IndexWriter(index, wait_s=60) as writer:
+        with _collected(left), IndexWriter(index, wait_s=60) as writer:
             erased.index_rows += writer.forget([clip_key(root_name(root), clip) for clip in free]).rows
     # Before the clips, so that no run in between remembers those who were in them.
     _forget(root, dict.fromkeys(free), (), erased, gallery=False)
@@ -158,7 +166,7 @@ def erase_clips(root: Path, clips: Sequence[str], index: str | None, erased: Era
             continue
         erased.clips.append(clip)
         erased.faces, erased.crops = erased.faces + faces, erased.crops + crops
-    _finish(root, list(clips), None, erased, failed)
+    _finish(root, list(clips), None, erased, failed, left)
     return erased
 
 
@@ -228,31 +236,50 @@ def _without_faces(root: Path, faces: Mapping[str, set[int]], erased: Erased) ->
     return failed
 
 
+@contextmanager
+def _collected(left: list[FaceSearchError]) -> Iterator[None]:
+    """Keep what the body could not do for the end, so that all else is done."""
+    try:
+        yield
+    except FaceSearchError as error:
+        left.append(error)
+
+
 def _finish(
-    root: Path, clips: list[str], index: str | None, erased: Erased, failed: Mapping[str, FaceSearchError]
+    root: Path,
+    clips: list[str],
+    index: str | None,
+    erased: Erased,
+    failed: Mapping[str, FaceSearchError],
+    left: list[FaceSearchError],
 ) -> None:
-    """Do what follows from it, and raise what could not be done."""
+    """Do what follows from it, and raise what could not be done: with clips, ``failed``, and else, ``left``."""
     found = [root / "exports"] + [root / f"{clip}.faces.{form}" for clip in clips for form in ("srt", "vtt", "edl")]
     erased.made_before = [str(path) for path in found if path.exists()]
-    for directory in root.glob(f"*{OUTPUT_SUFFIX}"):
-        # A killed pass may have left anybody's.
-        ClipStore(directory).tidy()
+    for directory in sorted(root.glob(f"*{OUTPUT_SUFFIX}")):
+        if directory.name.removesuffix(OUTPUT_SUFFIX) not in failed:
+            # A killed pass may have left anybody's.
+            with _collected(left):
+                ClipStore(directory).tidy()
     if (root / REPORT_FILE).exists():
-        write_report(root)
+        with _collected(left):
+            write_report(root)
     changed = [_directory(root, clip) for clip in clips if clip not in failed and _is_finished(root, clip)]
     if index is not None and changed:
-        with IndexWriter(index, wait_s=60) as writer:
+        with _collected(left), IndexWriter(index, wait_s=60) as writer:
             index_clips(writer, changed)
             # Rows that were replaced are in the files until they are written anew.
             writer.erase()
-    if failed:
-        kind = BusyError if all(isinstance(error, BusyError) for error in failed.values()) else StoreError
-        more = f"; and {len(failed) - _TOLD} more clips" if len(failed) > _TOLD else ""
+    errors = [*failed.values(), *left]
+    if errors:
+        kind = BusyError if all(isinstance(error, BusyError) for error in errors) else StoreError
+        more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
         raise kind(
             "not everything was erased; all else is",
             where=root,
-            found="; ".join(map(str, list(failed.values())[:_TOLD])) + more,
-            remedy="See to these clips, then erase again.",
+            found="; ".join(map(str, errors[:_TOLD])) + more,
+            remedy="See to these, then erase again"
+            + (f"; what the index has of clips that are gone goes with `facesearch index {root}`." if left else "."),
         )
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("lancedb", reason="LanceDB is not installed: pip install 'fa
 from facesearch_trt.cli.main import main
 from facesearch_trt.erasing import Erased, clips_older_than, erase_clip, erase_clips, erase_faces, erase_person
 from facesearch_trt.errors import BusyError, InputError, OptionError, StoreError
-from facesearch_trt.indexing import read_people, update_index
+from facesearch_trt.indexing import index_clips, read_people, update_index
 from facesearch_trt.people.corrections import name_person, split_person
 from facesearch_trt.people.decisions import Split, load_decisions
 from facesearch_trt.people.files import STATE_FILE, read_people_table, read_state
@@ -283,6 +283,76 @@ def test_a_clip_that_is_being_written(root: Path) -> None:
     assert (root / "b.pipeline").is_dir()
     assert erase_person(root, shared, index).clips == ["b"]
     assert _resembling(root.parent, 0) == []
+
+
+def _refusing(monkeypatch: pytest.MonkeyPatch, name: str, method: str) -> None:
+    """Let a clip's directory be one that cannot be written: root may write everywhere."""
+    original = getattr(ClipStore, method)
+
+    def refused(store: ClipStore) -> bool:
+        if store.directory.name == f"{name}.pipeline":
+            raise StoreError("cannot write .lock: permission denied", where=store.directory)
+        return bool(original(store))
+
+    monkeypatch.setattr(ClipStore, method, refused)
+
+
+def test_a_clip_that_cannot_be_written_stops_no_other(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(root, "c", [[3]])
+    _refresh(root)
+    _refusing(monkeypatch, "b", "is_busy")
+    erased, index = Erased(), str(root.parent / "index")
+    with pytest.raises(StoreError, match=r"all else is.*b\.pipeline: cannot write \.lock"):
+        erase_clips(root, ["a", "b", "c"], index, erased)
+    assert erased.clips == ["a", "c"]
+    assert [path.name for path in root.glob("*.pipeline")] == ["b.pipeline"]
+    assert {clip for clip, _ in read_people_table(root)} == {"b"}
+    assert Index.open(index).count() == Index.open(index).count(Where(clips=("b",))) == 2
+
+
+def test_another_clip_that_cannot_be_tidied_stops_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, index = _shared(root), str(root.parent / "index")
+    _named(root, shared, "Annabel")
+    ClipStore(root / "b.pipeline").distrust()
+    (root / "0.pipeline").mkdir()
+    _refusing(monkeypatch, "0", "tidy")
+    with pytest.raises(StoreError, match=r"b\.pipeline: not all of its steps.*0\.pipeline: cannot write"):
+        erase_person(root, shared, index)
+    assert "Annabel" not in (root / REPORT_FILE).read_text()
+    assert Index.open(index).count(Where(clips=("a",))) == 1
+
+
+def test_a_report_that_cannot_be_written_leaves_the_index_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, indexed = str(root.parent / "index"), []
+    write_report(root)
+    monkeypatch.setattr("facesearch_trt.erasing.index_clips", _counted(index_clips, indexed))
+    monkeypatch.setattr(
+        "facesearch_trt.erasing.write_report",
+        lambda _: (_ for _ in ()).throw(StoreError("cannot write report.html: no space left", where=root)),
+    )
+    with pytest.raises(StoreError, match=r"not everything was erased.*report\.html"):
+        erase_person(root, _shared(root), index)
+    assert len(indexed) == 1
+
+
+@pytest.mark.parametrize("what", [["--person", "0"], ["--face", "a:0"], ["--clip", "a"]])
+def test_an_index_of_another_format_is_what_is_left(
+    root: Path, what: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if what[0] == "--person":
+        what = ["--person", str(_shared(root))]
+    index = str(root.parent / "index")
+    with monkeypatch.context() as patch:
+        patch.setattr("facesearch_trt.search.tables.FORMAT", "newer")
+        assert main(["erase", str(root), *what, "--index", index, "--yes"]) == 1
+    error = capsys.readouterr().err
+    assert "not everything was erased" in error
+    assert error.count("the index is of another format") == 1
+    assert ("a", 0) not in read_people_table(root)
+    assert "a.pipeline/embeddings.pth" not in _resembling(root, 0)
+    shutil.rmtree(index)
+    _refresh(root)
+    assert Index.open(index).count(Where(clips=("a",))) == (0 if what[0] == "--clip" else 1)
 
 
 def test_results_on_another_disk(root: Path, tmp_path: Path) -> None:
