@@ -19,7 +19,7 @@ import numpy as np
 from .errors import InputError
 from .exporting import ClipExport, called
 from .graph.encode import write_timed_video
-from .store.schema import FACES_IDENTIFIED
+from .store.schema import FACES_IDENTIFIED, FRAMES
 from .store.tables import read_rows
 from .types import Array, Clip, Frame
 from .wiring import Tools
@@ -72,7 +72,8 @@ def write_drawn_video(
     """Write a clip's video with boxes and names of all who are not ignored (``blur`` None), or with people made
     unrecognisable; return its frames.
 
-    Raises InputError for a clip without a video, DecodeError, StoreError, BackendError where there is no encoder.
+    Raises InputError for a clip without a video or one whose boxes are of pictures of another size, DecodeError, StoreError,
+    BackendError where there is no encoder.
     """
     if source.kind != "video":
         raise InputError("is no video", where=source.source, remedy="Give --clip with the name of a video.")
@@ -85,12 +86,21 @@ def write_drawn_video(
     # A box is drawn where a face was seen, and blurred where it may have been.
     shown = boxes_by_frame(tracks, hold=0, gap=held) if blur is None else boxes_by_frame(tracks, hold=held, gap=gap)
     names = {track.face_id: _label(clip, track.face_id) for track in tracks} if labels else {}
+    sizes = {(width, height) for _, _, width, height, _ in read_rows(clip.store.directory / FRAMES.file, FRAMES)}
     count = 0
 
     def drawn(frames: Iterable[Frame]) -> Iterator[tuple[Array, float]]:
         nonlocal count
         for frame in frames:
             assert frame.image is not None
+            if sizes and (frame.width, frame.height) not in sizes:
+                raise InputError(
+                    "its results are of frames of another size, so that nobody would be where they say",
+                    where=clip.store.directory,
+                    asked=", ".join(f"{width}x{height}" for width, height in sorted(sizes)),
+                    found=f"{frame.width}x{frame.height}",
+                    remedy="Process the clip again: run_pipeline.py --force.",
+                )
             # Encoders take even sides.
             height, width = frame.height & ~1, frame.width & ~1
             image = frame.image[:height, :width].copy()

@@ -29,11 +29,12 @@ _OF_THE_RUN = frozenset(
 )
 """Options that say nothing of the results."""
 _OF_STEP: dict[StepName, frozenset[str]] = {
-    "frames": frozenset({"every", "frames", "graph"}),
+    "frames": frozenset({"every", "frames", "graph", "png_compression"}),
     "faces": frozenset(
-        "frames crops detector detector_size close_up_size score_threshold nms_iou min_face_px detect_batch".split()
+        "frames crops png_compression detector detector_size close_up_size score_threshold nms_iou min_face_px"
+        " detect_batch backend precision engines".split()
     ),
-    "embeddings": frozenset({"crops", "embed_batch"}),
+    "embeddings": frozenset({"crops", "embed_batch", "backend", "precision", "engines"}),
     "identity": frozenset({"deepsort", "similarity_threshold"}),
 }
 """Options that say something of these steps only; a step that is done alone was not told those of the others."""

@@ -19,6 +19,10 @@ from .wiring import Tools
 
 __all__ = ["fingerprint", "parameters", "planned_keys", "source_of", "step_key"]
 
+_RESULTS = "2"
+"""Changes when the same clip and options give other results than the version before did: other colours, times or
+pixels of frames, other faces. All clips are done again then."""
+
 
 def source_of(clip: Clip, record: RunRecord | None) -> Source:
     """Return the clip as it is now, or as it was recorded when only its results are at hand.
@@ -74,7 +78,7 @@ def parameters(step: StepName, tools: Tools) -> dict[str, Any]:
 
 def fingerprint(step: StepName, before: str, tools: Tools) -> str:
     """Return a step's fingerprint, given that of the step before it (of the source, for the first)."""
-    content = json.dumps([__version__, step, before, parameters(step, tools)], sort_keys=True, default=str)
+    content = json.dumps([__version__, _RESULTS, step, before, parameters(step, tools)], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 

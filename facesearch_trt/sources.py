@@ -13,7 +13,7 @@ from typing import Protocol
 
 from .config import Options
 from .deepstream_tools import deepstream_graph, deepstream_problem, engines_for
-from .errors import BackendError, ClipError, DecodeError, EngineError, FaceSearchError, InputError
+from .errors import BackendError, ClipError, DecodeError, EngineError, FaceSearchError, InputError, StallError
 from .faces.align import Aligner
 from .faces.detect import Detector
 from .faces.embed import Embedder
@@ -140,12 +140,19 @@ class Sources:
         graph = self.graph
         # What was asked for is never replaced: opening says what is missing.
         if graph != "software" and self._options.graph == "auto":
-            problem = self._clip_problem(graph, clip.source, detect=detect)
-            if problem is not None:
-                _log.warning(
-                    "%s: decoded by the software graph although there is %s: %s", clip.name, _NAMES[graph], problem
-                )
+            try:
+                problem = self._clip_problem(graph, clip.source, detect=detect)
+            except StallError:
+                raise
+            except ClipError:
+                # No matter of the GPU's. The software graph says what is wrong with the file.
                 graph = "software"
+            else:
+                if problem is not None:
+                    _log.warning(
+                        "%s: decoded by the software graph although there is %s: %s", clip.name, _NAMES[graph], problem
+                    )
+                    graph = "software"
         if graph == "deepstream":
             return self._deepstream(detect).open(clip)
         if graph == "nvcodec":
@@ -153,9 +160,9 @@ class Sources:
         return SoftwareSource(clip, stall_timeout_s=self._options.stall_timeout_s)
 
     def _clip_problem(self, graph: str, path: Path, *, detect: bool) -> FaceSearchError | None:
-        """Return why a graph on the GPU cannot do a video, None where it can."""
+        """Return why a graph on the GPU cannot do a video, None where it can. Raises ClipError for one that cannot be read."""
+        facts = look_into(path, stall_timeout_s=self._options.stall_timeout_s)
         try:
-            facts = look_into(path, stall_timeout_s=self._options.stall_timeout_s)
             check_square(facts.caps, path)
             decodes = deepstream_source.decodes if graph == "deepstream" else nvcodec.decodes
             if not decodes(facts.caps):

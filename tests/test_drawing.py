@@ -122,6 +122,18 @@ def test_wrong_use(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such person" in capsys.readouterr().err
 
 
+def test_boxes_of_other_pictures_blur_nobody(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(root, other, ignore=shutil.ignore_patterns("exports"))
+    table = other / "demo.pipeline" / "frames.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    wide = [[*line[:2], str(2 * int(line[2])), *line[3:]] for line in lines[1:]]
+    table.write_text("".join(",".join(line) + "\n" for line in [lines[0], *wide]))
+    assert main(["export", str(other), "--format", "blurred"]) != 0
+    assert "frames of another size" in capsys.readouterr().err
+    assert not list((other / "exports").glob("*.mp4"))
+
+
 def test_nothing_finer_is_left() -> None:
     image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     before = image.copy()

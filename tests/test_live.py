@@ -259,7 +259,7 @@ class TestAddresses:
             Camera.from_text("http://anna:secret@host/p")
         assert "secret" not in str(caught.value)
 
-    @pytest.mark.parametrize("secret", ["hid#den", "hid/den", "hid?den", "12#den"])
+    @pytest.mark.parametrize("secret", ["hid#den", "hid/den", "hid?den", "12#den", "hid[den", "hid]den"])
     def test_a_password_that_has_to_be_escaped_is_not_shown(self, tmp_path: Path, secret: str) -> None:
         (tmp_path / "list").write_text(f"door=rtsp://anna:{secret}@host/x\n")
         with pytest.raises(InputError, match=r"list:1.*%23") as caught:

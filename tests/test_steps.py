@@ -217,15 +217,26 @@ def test_a_killed_run_is_completed_by_the_next(root: Path, finished: Path, momen
 def test_a_step_leaves_the_options_of_the_others_recorded(tmp_path: Path) -> None:
     root = make_clips(tmp_path / "root", "a")
     told = {
-        "frames": ["--every", "5", "--frames", "faces"],
-        "faces": ["--frames", "faces", "--detector-size", "64", "--no-crops"],
-        "embeddings": ["--no-crops"],
+        "frames": ["--every", "5", "--frames", "faces", "--png-compression", "3"],
+        "faces": [
+            "--frames",
+            "faces",
+            "--detector-size",
+            "64",
+            "--no-crops",
+            "--png-compression",
+            "3",
+            "--backend",
+            "onnxruntime",
+        ],
+        "embeddings": ["--no-crops", "--backend", "onnxruntime"],
         "identity": ["--similarity-threshold", "0.9"],
     }
     for step, flags in told.items():
         assert main([step, "--input_directory", str(root), *flags]) == 0
     options = json.loads((root / "a.pipeline" / "run.json").read_text())["options"]
     wanted = {"every": 5, "frames": "faces", "detector_size": 64, "crops": False, "similarity_threshold": 0.9}
+    wanted |= {"png_compression": 3, "backend": "onnxruntime"}
     assert {name: options[name] for name in wanted} == wanted
     # The whole job has its own word on all of them.
     assert main(["run", "--input_directory", str(root), *QUICK, "--every", "2"]) == 0

@@ -12,7 +12,7 @@ from ..config import Options
 from ..drawing import Blur, write_drawn_video
 from ..errors import InputError, OptionError, StoreError
 from ..exporting import TABLES, ClipExport, clips_to_export
-from ..graph.inputs import find_clips
+from ..graph.inputs import EXPORTS_DIRECTORY, find_clips
 from ..indexing import read_people
 from ..people.corrections import person_number
 from ..people.files import read_names
@@ -92,7 +92,7 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError("is not a directory", where=root, remedy="Give a ROOT whose clips were processed.")
     blur = _blur(args)
     clips = clips_to_export(root, read_people(root), args.clip)
-    others: Path = args.output or root / "exports"
+    others: Path = args.output or root / EXPORTS_DIRECTORY
     for form in dict.fromkeys(args.format):
         if form in ("parquet", "json"):
             _directory(others)
@@ -122,12 +122,10 @@ def _settled_root(args: argparse.Namespace) -> Path:
     root: Path | None = args.root
     if root is None:
         people = args.only or args.but
-        if args.format[-1] not in _FORMATS and len(args.format) > 1:
-            root = Path(args.format.pop())
-        elif len(people) > 1:
-            root = Path(people.pop())
-        else:
+        taken = args.format if args.format[-1] not in _FORMATS else people
+        if len(taken) < 2 or not Path(taken[-1]).is_dir():
             raise OptionError("no ROOT", where="export", remedy="Use: facesearch export ROOT --format FORM [FORM ...]")
+        root = Path(taken.pop())
     wrong = [form for form in args.format if form not in _FORMATS]
     if wrong:
         raise OptionError("no such form", where="--format", asked=", ".join(wrong), found=", ".join(_FORMATS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -83,10 +84,15 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _go_on_in_environment() -> None:
-    """Start again in the environment that ``pipeline.sh`` made for this checkout, if it is there and is not this one."""
-    python = Path(os.environ.get("FACESEARCH_VENV") or _CHECKOUT / ".venv") / "bin" / "python"
-    if _IN_ENVIRONMENT not in os.environ and os.access(python, os.X_OK):
+def _go_on_in_environment(missing: str | None) -> None:
+    """Start again in the environment that ``pipeline.sh`` made for this checkout, if it is there and is not this one, and
+    a script of the checkout runs: another program that calls :func:`main` is not to be replaced."""
+    environment = Path(os.environ.get("FACESEARCH_VENV") or _CHECKOUT / ".venv")
+    python = environment / "bin" / "python"
+    script = Path(sys.argv[0]).resolve()
+    ours = script.parent in (_CHECKOUT, _CHECKOUT / __name__.split(".")[0])
+    if ours and _IN_ENVIRONMENT not in os.environ and os.access(python, os.X_OK) and Path(sys.prefix) != environment:
+        print(f"facesearch: {sys.executable} has no {missing}; going on with {python}", file=sys.stderr, flush=True)
         os.environ[_IN_ENVIRONMENT] = "1"
         os.execv(python, [str(python), *sys.orig_argv[1:]])
 
@@ -100,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__name__.split(".")[0]):
             raise
-        _go_on_in_environment()
+        _go_on_in_environment(error.name)
         print(
             f"facesearch: the Python package {error.name!r} is not installed in {sys.executable}. "
             f"Run ./pipeline.sh once, which makes an environment in .venv, or: {sys.executable} -m pip install -r requirements.txt",
@@ -118,9 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("facesearch: interrupted; finished clips are kept, the next run goes on from here", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # What is left in the buffer has nowhere to go when the interpreter ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         if args.command in _TELL:
             return _FINISHED
         print(
@@ -128,7 +132,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        print(f"facesearch: {error.strerror}: free disk space; finished work is kept", file=sys.stderr)
+        status = _FAILED
     return status
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer of the output go: it has nowhere to go when the interpreter ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

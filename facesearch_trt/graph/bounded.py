@@ -25,5 +25,5 @@ def bounded(function: Callable[[], T], timeout_s: float) -> T | None:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=call, name="gst-state", daemon=True).start()
+    threading.Thread(target=call, name="bounded", daemon=True).start()
     return future.result() if wait([future], timeout_s).done else None

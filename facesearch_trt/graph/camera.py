@@ -21,16 +21,15 @@ _TCP = "tcp+tls"
 
 def checked_address(uri: str) -> str:
     """Return a camera's address. Raises InputError, which shows no password, where it is none that can be opened."""
-    parts = urlsplit(uri)
     try:
+        parts = urlsplit(uri)
         _ = parts.port
-        cut = "#" in uri
     except ValueError:
-        cut = True
-    if cut:
+        parts = None
+    if parts is None or "#" in uri:
         raise InputError(
             "the address of a camera ends within its name and password, or its port is no number",
-            remedy="Write these signs there as they are written in addresses: # %23, / %2F, ? %3F, @ %40, : %3A.",
+            remedy="Write these signs there as they are written in addresses: # %23, / %2F, ? %3F, @ %40, : %3A, [ %5B, ] %5D.",
         )
     if parts.scheme not in _SCHEMES or not parts.hostname:
         shown = without_password(uri)

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..types import Clip
 
 __all__ = [
+    "EXPORTS_DIRECTORY",
     "IMAGE_SUFFIXES",
     "OUTPUT_SUFFIX",
     "VIDEO_SUFFIXES",
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 OUTPUT_SUFFIX = ".pipeline"
+EXPORTS_DIRECTORY = "exports"
+"""In a ROOT: the videos and tables that were made of its clips, which are none themselves."""
 
 _DIGITS = re.compile(r"(\d+)")
 _NO_FILE = "is a broken link or no regular file"
@@ -175,7 +178,7 @@ def _holds_image(folder: Path) -> bool:
         return False
     if kinds - {"folder"}:
         log.warning("%s: its images are broken links or no regular files; not used", folder)
-    if has_video:
+    if has_video and folder.name != EXPORTS_DIRECTORY:
         log.warning("%s: its videos are not used; give it as a directory of its own", folder)
     return False
 

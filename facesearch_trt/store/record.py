@@ -134,11 +134,11 @@ class RunRecord:
         return cls(
             version=_get(content, "version", str),
             clip=_get(content, "clip", str),
-            # Records of before these were kept stay good.
             source=None if source is None else _flat(Source, {"listing": "", **_instance(source, dict, "source")}),
             models={role: _flat(Model, model) for role, model in _items(content, "models")},
             options=dict(_get(content, "options", dict)),
             backend=_get(content, "backend", str),
+            # Records of before these were kept can be read; "listing" above makes an image folder be done again.
             precision=_instance(content.get("precision", ""), str, "precision"),
             backend_why=_instance(content.get("backend_why", ""), str, "backend_why"),
             graph=_get(content, "graph", str),

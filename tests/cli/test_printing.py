@@ -77,3 +77,11 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             main(["run", "--input_directory", str(tmp_path), "--metrics-port", wrong])
         assert caught.value.code == 2
         assert "not a port" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = facesearch("config", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.decode().count("\n") == 1 and "free disk space" in done.stderr.decode()

@@ -113,10 +113,11 @@ def test_loose_images_beside_clips_are_left_out_with_a_warning(
 
 
 def test_videos_in_a_folder_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    make(tmp_path, "v.mp4", "camera/1.mp4", "camera/2.mp4", "notes/a.txt")
+    make(tmp_path, "v.mp4", "camera/1.mp4", "camera/2.mp4", "notes/a.txt", "exports/v.blurred.mp4")
     with caplog.at_level(logging.WARNING):
         assert [clip.name for clip in find_clips(tmp_path)] == ["v"]
     assert f"{tmp_path / 'camera'}: its videos are not used" in caplog.text
+    assert "exports" not in caplog.text
     assert "notes" not in caplog.text
 
 
