@@ -4,7 +4,6 @@ memory ``.people.npz``. Each is written to a temporary file and renamed."""
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import logging
 import math
@@ -18,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import TableError
-from ..store.files import store_error, storing, write_durably
-from ..store.lock import HeldLock, hold
+from ..store.files import storing, write_durably
+from ..store.lock import hold
 from ..store.npz import opened_npz
 from ..types import Array
 from .clips import ClipPeople
@@ -80,19 +79,18 @@ class State:
 def locked(root: Path) -> Iterator[None]:
     """Hold a ROOT's files of people: one process changes them at a time, the others wait. The system frees it in any case.
 
-    Nobody is kept from a ROOT that this process cannot write: it changes nothing there.
+    Nobody is kept from a ROOT that this process cannot write: it changes nothing there. Raises StoreError where the lock cannot be
+    had.
     """
-    lock: HeldLock | None = None
-    try:
+    if root.is_dir() and not os.access(root, os.W_OK):
+        yield
+        return
+    with storing(root):
         lock = hold(root / _LOCK, wait=lambda: _log.info("%s: another process is at work on its people; waiting", root))
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise store_error(error, root) from error
     try:
         yield
     finally:
-        if lock is not None:
-            lock.release()
+        lock.release()
 
 
 def write_whole(path: Path, data: bytes) -> None:
