@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ..errors import StoreError
 
-__all__ = ["store_error", "storing", "sync_directory", "sync_file", "write_bytes", "write_durably"]
+__all__ = ["FORBIDDEN", "store_error", "storing", "sync_directory", "sync_file", "write_bytes", "write_durably"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+"""What the system says where a directory may not be written."""
 
 
 def store_error(error: OSError, directory: Path, *, needed_bytes: int | None = None) -> StoreError:
@@ -28,7 +29,7 @@ def store_error(error: OSError, directory: Path, *, needed_bytes: int | None = N
             found=_free(directory),
             remedy="Free some space, or keep fewer pictures with --frames faces or --frames none.",
         )
-    if error.errno in _FORBIDDEN:
+    if error.errno in FORBIDDEN:
         return StoreError(
             f"cannot write {name}: {_reason(error)}",
             where=directory,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import BusyError
-from .files import storing, sync_directory, sync_file, write_durably
+from .files import FORBIDDEN, storing, sync_directory, sync_file, write_durably
 from .lock import HeldLock, hold
 from .record import RunRecord
 from .schema import FRAME_PATTERN, RECORD_FILE
@@ -111,17 +111,24 @@ def discard_partial(directory: Path) -> bool:
     A directory that another process is writing is left alone. Raises StoreError where the system refuses.
     """
     with storing(directory):
-        if not any((directory / name).exists() for name in (PARTIAL_DIRECTORY, _NEXT_RECORD, _LOCK)):
+        partial = any((directory / name).exists() for name in (PARTIAL_DIRECTORY, _NEXT_RECORD))
+        if not partial and not (directory / _LOCK).exists():
             return False
         try:
-            lock = _held(directory)
-        except (BusyError, FileNotFoundError):
+            try:
+                lock = _held(directory)
+            except (BusyError, FileNotFoundError):
+                return False
+            try:
+                _remove_partial(directory)
+            finally:
+                lock.release()
+            _remove_if_empty(directory)
+        except OSError as error:
+            # The file of a lock that nobody holds does no harm: complete results stay usable where nothing can be removed.
+            if partial or error.errno not in FORBIDDEN:
+                raise
             return False
-        try:
-            _remove_partial(directory)
-        finally:
-            lock.release()
-        _remove_if_empty(directory)
     return True
 
 
