@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 
 __all__ = [
     "BackendError",
@@ -179,4 +180,9 @@ class IdentityError(FaceSearchError):
 
 def pip_install(requirement: str) -> str:
     """Return the command that installs a package for the Python that runs this, which need not be the one that ``pip`` is of."""
+    checkout = Path(__file__).parents[1]
+    name, bracket, extra = requirement.partition("[")
+    if name == __name__.split(".")[0] and (checkout / "setup.cfg").is_file():
+        # Not the name: a package index could have another program of it.
+        return f"{shlex.quote(sys.executable)} -m pip install -e {shlex.quote(f'{checkout}{bracket}{extra}')}"
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"

@@ -17,7 +17,6 @@ from facesearch_trt.cli.main import main
 from facesearch_trt.config import Options
 from facesearch_trt.graph.deepstream_bindings import choose_bindings
 from facesearch_trt.graph.inputs import find_clips
-from facesearch_trt.identity.track import load_tracker
 from facesearch_trt.types import Array
 from facesearch_trt.wiring import Tools
 from tests.doubles import deepstream
@@ -38,8 +37,6 @@ def engines(tmp_path: Path, shared_models: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(params=["pyds", "pyservicemaker"])
 def double(request: pytest.FixtureRequest) -> Iterator[deepstream.State]:
     """A machine with a GPU, TensorRT and DeepStream with one of its Python APIs."""
-    # Under the doubles, whose end takes away the modules that came while they were there, a thread would still be at it.
-    load_tracker()
     with installed(GpuMachine(foreign_memory=True), "10.3.0"), deepstream.installed(apis=(request.param,)) as state:
         state.tensors_on_device = True
         yield state

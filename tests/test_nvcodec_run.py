@@ -183,6 +183,16 @@ def test_auto_leaves_a_form_of_a_coding_that_nvdec_lacks_to_the_cpu(
     assert "H.265, 4:2:2, 10 bits" in caplog.text
 
 
+def test_a_file_that_nothing_can_read_is_no_matter_of_the_gpus(
+    cuda: Cuda, pack: list[str], root: Path, caplog: pytest.LogCaptureFixture, capsys: Out
+) -> None:
+    build(pack)
+    (root / "hamilton.mp4").write_text("no video")
+    assert main(["run", *pack, *QUICK, "--frames", "none", "--input_directory", str(root)]) == 1
+    assert "hamilton: FAILED" in capsys.readouterr().out
+    assert "although there is NVDEC" not in caplog.text
+
+
 def test_auto_leaves_pixels_that_are_not_square_to_the_cpu(
     cuda: Cuda, pack: list[str], root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

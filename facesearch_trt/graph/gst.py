@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..errors import BackendError, DecodeError, StallError
+from ..errors import BackendError, DecodeError, StallError, pip_install
 from .bounded import bounded
 
 __all__ = [
@@ -75,7 +75,7 @@ def _initialised() -> Any:
         raise BackendError(
             "cannot decode videos: PyGObject is missing",
             found=error,
-            remedy="Install it: pip install 'PyGObject<3.52'.",
+            remedy=f"Install it: {pip_install('PyGObject<3.52')}",
         ) from error
     try:
         for namespace in ("Gst", "GstApp", "GstVideo", "GstPbutils"):

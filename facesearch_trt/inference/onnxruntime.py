@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError
+from ..errors import EngineError, pip_install
 from ..types import Array
 from .engine import TensorSpec
 
@@ -102,7 +102,9 @@ def load_library() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError("ONNX Runtime is not installed", found=error, remedy="pip install onnxruntime") from error
+        raise EngineError(
+            "ONNX Runtime is not installed", found=error, remedy=f"Run: {pip_install('onnxruntime')}"
+        ) from error
     return onnxruntime
 
 

@@ -56,5 +56,5 @@ def test_without_one_the_remedy_is_told(checkout: Path) -> None:
 
 
 def test_the_remedy_is_for_the_python_that_runs() -> None:
-    assert pip_install("facesearch_trt[web]").endswith("python -m pip install 'facesearch_trt[web]'")
+    assert pip_install("facesearch_trt[web]").endswith(f" -m pip install -e '{CHECKOUT}[web]'")
     assert pip_install("x").startswith(sys.executable)

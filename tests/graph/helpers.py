@@ -41,7 +41,7 @@ def decode(path: Path) -> tuple[list[Frame], str | None]:
 
 def state_threads() -> list[str]:
     """Return the threads that still change the state of a pipeline."""
-    return [thread.name for thread in threading.enumerate() if thread.name == "gst-state"]
+    return [thread.name for thread in threading.enumerate() if thread.name == "bounded"]
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:

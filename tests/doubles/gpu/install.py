@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from unittest import mock
 
+from facesearch_trt.identity.track import load_tracker
 from facesearch_trt.inference import cuda_graph, device, trt_logging
 
 from .graphs_double import DriverLibraryDouble
@@ -25,6 +26,8 @@ def installed(machine: GpuMachine, version: str, *, has_nvcc: bool = True, check
 
     On leaving, raise Violation where anything of it is still in use; not with ``check`` off.
     """
+    # A run loads the tracker in a thread; leaving takes away all modules that came meanwhile, half loaded ones too.
+    load_tracker()
     modules = {**make_pycuda(machine, has_nvcc=has_nvcc), "tensorrt": make_tensorrt(machine, version)}
     with (
         mock.patch.dict(sys.modules, modules),
