@@ -123,7 +123,7 @@ def _settled_root(args: argparse.Namespace) -> Path:
     if root is None:
         people = args.only or args.but
         taken = args.format if args.format[-1] not in _FORMATS else people
-        if len(taken) < 2 or not Path(taken[-1]).is_dir():
+        if len(taken) < 2:
             raise OptionError("no ROOT", where="export", remedy="Use: facesearch export ROOT --format FORM [FORM ...]")
         root = Path(taken.pop())
     wrong = [form for form in args.format if form not in _FORMATS]

@@ -286,9 +286,9 @@ def test_opening_and_closing_leaves_nothing_behind(tmp_path: Path) -> None:
         if turn >= 5:
             threads.append(len(list(Path("/proc/self/task").iterdir())))
             files.append(len(list(Path("/proc/self/fd").iterdir())))
-    # GLib keeps up to 8 threads for the next task; each clip uses 4 or more.
-    assert max(threads) - min(threads) <= 8
-    assert max(files) == min(files)
+    # GLib keeps up to 8 threads for the next task; each clip uses 4 or more. What tests before this one left may go meanwhile.
+    assert max(threads) - threads[0] <= 8
+    assert max(files) <= files[0]
 
 
 def test_a_name_that_is_not_utf_8_is_an_error_of_that_clip(tmp_path: Path) -> None:
