@@ -68,7 +68,7 @@ def browser() -> Iterator[Any]:
             browser.close()
 
 
-def until(page: Any, condition: str, timeout_s: float = 20) -> None:
+def until(page: Any, condition: str, timeout_s: float = 60) -> None:
     """Wait for a JavaScript condition; Playwright's own way would need what the pages' policy forbids."""
     end = time.monotonic() + timeout_s
     while not page.evaluate(condition):
