@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import BusyError, FaceSearchError, InputError, OptionError, StoreError
+from .graph.inputs import EXPORTS_DIRECTORY
 from .indexing import index_clips, root_name
 from .people.clips import OUTPUT_SUFFIX
 from .people.decisions import load_decisions
@@ -254,7 +255,9 @@ def _finish(
     left: list[FaceSearchError],
 ) -> None:
     """Do what follows from it, and raise what could not be done: with clips, ``failed``, and else, ``left``."""
-    found = [root / "exports"] + [root / f"{clip}.faces.{form}" for clip in clips for form in ("srt", "vtt", "edl")]
+    found = [root / EXPORTS_DIRECTORY] + [
+        root / f"{clip}.faces.{form}" for clip in clips for form in ("srt", "vtt", "edl")
+    ]
     erased.made_before = [str(path) for path in found if path.exists()]
     for directory in sorted(root.glob(f"*{OUTPUT_SUFFIX}")):
         if directory.name.removesuffix(OUTPUT_SUFFIX) not in failed:
